@@ -1,0 +1,216 @@
+"""The lab's side of the pipe: loads one file, answers calls with plain values, and knows nothing of the spec.
+
+Started by `labkit.remote` in one of two ways: `python -m labkit.child fork FD` is a parent that imports what labs need,
+never computes, and forks a fresh process for each run; `python -m labkit.child fresh PORT` is one run by itself, for
+systems without fork.  Requests: load · get · call · probe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import importlib.util
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import types
+from pathlib import Path
+from typing import Any
+
+from labkit import forbid, wire
+
+MEMORY = 4 << 30  # bytes a run may allocate beyond what its imports took
+FILE = 256 << 20  # bytes a run may write into one file
+
+
+class Server:
+    """One run: the loaded lab is handle 0; every other object the lab returned is a handle in turn."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.handles: list[Any] = [None]
+        self.source: list[str] = []
+        self.path = ""
+
+    def serve(self) -> None:
+        while True:
+            try:
+                serial, op, *arguments = wire.receive(self.sock, lambda n, _: self.handles[n])
+            except wire.Closed:
+                return
+            try:
+                reply = wire.dumps([serial, "ok", getattr(self, "do_" + op)(*arguments)], self.keep)
+            except BaseException as e:  # whatever the lab raises, exits included, is the judge's to name
+                reply = wire.dumps([serial, "raised", self.report(e)])
+            with contextlib.suppress(Exception):  # what the lab printed belongs before its answer
+                sys.stdout.flush()
+            wire.send(self.sock, reply)
+
+    def keep(self, x: Any) -> tuple[int, str]:
+        self.handles.append(x)
+        return len(self.handles) - 1, type(x).__name__
+
+    def do_load(self, path: str, forbidden: list[str], variants: str | None, name: str | None) -> None:
+        """Loads the lab; or, for the authors' own files, solution.py with one function of another file put into it."""
+        self.path = path
+        self.source = Path(path).read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        forbid.watch(forbidden, None if variants or Path(path).name == "solution.py" else Path(path).parent)
+        module = load(path, "lab")
+        if variants and name:
+            written = load(variants, "variants")
+            variant = getattr(written, name)
+            owner: Any = module
+            *classes, last = getattr(written, getattr(variant, "alike", name)).of.split(".")
+            for part in classes:
+                owner = getattr(owner, part)
+            setattr(owner, last, variant)
+        self.handles[0] = module
+
+    def do_get(self, target: Any, name: str) -> Any:
+        return getattr(target, name)
+
+    def do_call(self, target: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        return target(*args, **kwargs)
+
+    def do_probe(self, source: str, name: str, args: list[Any]) -> Any:
+        names: dict[str, Any] = {"__name__": "probe"}
+        exec(compile(source, "<probe>", "exec"), names)
+        return names[name](self.handles[0], *args)
+
+    def report(self, e: BaseException) -> dict[str, Any]:
+        """What was raised, in inert words, and the deepest line of the lab's own file that it passed through."""
+        line = None
+        trace = e.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == self.path:
+                line = trace.tb_lineno
+            trace = trace.tb_next
+        if isinstance(e, SyntaxError) and e.filename == self.path:
+            line = e.lineno
+        try:
+            text = str(e.msg if isinstance(e, SyntaxError) else e)
+        except BaseException as worse:
+            text = f"(its text cannot be read: {type(worse).__name__})"
+        types = [t.__name__ for t in type(e).__mro__ if t is not object]
+        code = self.source[line - 1].strip() if line and line <= len(self.source) else ""
+        missing = getattr(e, "name", None) if isinstance(e, ModuleNotFoundError) else None
+        return {"types": types, "text": text[:500], "line": line, "code": code[:200], "missing": missing and str(missing)}
+
+
+def load(path: str, name: str) -> types.ModuleType:
+    """A module from a file, under a name of our choice, without leaving bytecode behind."""
+    module = types.ModuleType(name)
+    module.__file__ = path
+    sys.modules[name] = module  # dataclasses look their module up
+    code = compile(Path(path).read_bytes(), path, "exec", dont_inherit=True)  # bytes: Python sees to the encoding
+    exec(code, module.__dict__)
+    return module
+
+
+def limit() -> None:
+    """Caps memory, file size and core dumps, where the system can.  macOS ignores the memory limit."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    with open("/proc/self/status") if os.path.exists("/proc/self/status") else open(os.devnull) as status:
+        held = next((int(line.split()[1]) << 10 for line in status if line.startswith("VmData")), 1 << 30)
+    for what, amount in ((resource.RLIMIT_DATA, held + MEMORY), (resource.RLIMIT_FSIZE, FILE), (resource.RLIMIT_CORE, 0)):
+        hard = resource.getrlimit(what)[1]  # may be lower already, and cannot be raised
+        amount = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
+        resource.setrlimit(what, (amount, amount))
+
+
+def one_run(sock: socket.socket) -> None:
+    """Serves until the judge hangs up, and leaves without running whatever the lab registered for the exit."""
+    sys.stdin = open(os.devnull)  # noqa: SIM115  # lives as long as the process
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a hang must not hide what was printed
+    sys.dont_write_bytecode = True
+    limit()
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(1)
+    try:
+        Server(sock).serve()
+    finally:
+        os._exit(0)
+
+
+def warm_up(modules: list[str]) -> None:
+    """Imports what the lab will import, so that each fork has it for nothing.  What is missing, the lab will report."""
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except Exception:
+            continue
+    gc.freeze()  # forks then share these pages
+
+
+def fork_server(control: socket.socket, modules: list[str]) -> None:
+    """Answers `fork` (two descriptors come along: channel and output) with a pid, `wait PID` with its exit status."""
+    warm_up(modules)
+    control.sendall(b'"ready"\n')
+    running: set[int] = set()
+    while True:
+        request, descriptors, _, _ = socket.recv_fds(control, 1024, 2)
+        if not request:  # the judge is gone, so its runs have no one to answer to
+            for pid in running:
+                _kill(pid)
+            return
+        word, *rest = json.loads(request)
+        if word == "fork":
+            pid = os.fork()
+            if pid == 0:
+                os.setsid()
+                control.close()
+                channel, output = descriptors
+                for stream in (1, 2):
+                    os.dup2(output, stream)
+                os.close(output)
+                one_run(socket.socket(fileno=channel))
+            running.add(pid)
+            for d in descriptors:
+                os.close(d)
+            answer: Any = pid
+        else:
+            answer = os.waitstatus_to_exitcode(os.waitpid(rest[0], 0)[1])
+            running.discard(rest[0])
+        control.sendall(json.dumps(answer).encode() + b"\n")
+
+
+def _kill(pid: int) -> None:
+    if not hasattr(os, "killpg"):  # Windows
+        return
+    for kill in (os.killpg, os.kill):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            kill(pid, signal.SIGKILL)
+
+
+def _end_with_the_judge(lifeline: int) -> None:
+    """Ends this run and what it started when the judge is gone: its end of this pipe stays open until then."""
+    os.read(lifeline, 1)
+    _kill(os.getpid())
+    os._exit(1)
+
+
+def main(argv: list[str]) -> None:
+    how, where, *modules = argv
+    if how == "fork":
+        fork_server(socket.socket(fileno=int(where)), modules)
+        return
+    token = sys.stdin.readline().strip()
+    threading.Thread(target=_end_with_the_judge, args=(os.dup(0),), daemon=True).start()
+    sock = socket.create_connection(("127.0.0.1", int(where)))
+    sock.sendall(token.encode())
+    warm_up(modules)
+    wire.send(sock, wire.dumps("ready"))
+    one_run(sock)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
+
+

@@ -1,0 +1,164 @@
+"""Keeps a task honest: what it asks the learner to write may not be imported or called instead.
+
+Two halves.  `uses` reads the source, for a message with a line number.  `watch` runs in the lab's process, before the
+lab is loaded: a forbidden package cannot be imported, a forbidden function cannot be called, and the lab folder's
+answers cannot be opened.  The spec's own oracle runs in another process and never notices.
+Does not: stop someone determined to get round it; that is what a sandbox is for.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.abc
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
+
+ANSWERS = ("solution", "mistakes", "equivalents", "test_lab")
+
+
+class Forbidden(BaseException):
+    """A forbidden call.  Not an Exception, so that a lab's `except Exception` does not hide it.  Its text is the name."""
+
+
+class ForbiddenImport(ImportError):
+    """A forbidden package.  An ImportError, because libraries probe for optional packages and expect just that."""
+
+
+def uses(source: str, names: Iterable[str], given: str = "") -> list[tuple[int, str, str]]:
+    """Where source uses one of the dotted names: (line, name, enclosing top-level definition or "").
+
+    What stands the same in `given` (the scaffold's runner, say) is not the learner's doing and is left out.
+    """
+    try:
+        return _uses(source, list(names), given)
+    except (RecursionError, MemoryError):  # thousands of operators in one expression
+        return []
+
+
+def _uses(source: str, names: list[str], given: str) -> list[tuple[int, str, str]]:
+    theirs = {ast.dump(node) for node in _parse(given).body}
+    found = []
+    tree = _parse(source)
+    aliases = _aliases(tree)
+    for top in tree.body:
+        if ast.dump(top) in theirs:
+            continue
+        owner = getattr(top, "name", "")
+        for node in ast.walk(top):
+            for dotted in _dotted(node, aliases):
+                hit = next((n for n in names if dotted == n or dotted.startswith(n + ".")), None)
+                if hit:
+                    found.append((getattr(node, "lineno", 0), hit, owner))
+    return sorted(set(found))
+
+
+def _parse(source: str) -> ast.Module:
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError):
+        return ast.Module([], [])
+
+
+def _aliases(tree: ast.Module) -> dict[str, str]:
+    """What each imported name stands for: `import torch.nn.functional as F` gives F → torch.nn.functional."""
+    found = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for a in node.names:
+                found[a.asname or a.name.split(".")[0]] = a.name if a.asname else a.name.split(".")[0]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for a in node.names:
+                found[a.asname or a.name] = f"{node.module}.{a.name}"
+    return found
+
+
+def _dotted(node: ast.AST, aliases: dict[str, str]) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [a.name for a in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return [f"{node.module}.{a.name}" for a in node.names]
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    if isinstance(node, ast.Name) and node.id in aliases:
+        return [".".join([aliases[node.id], *reversed(parts)])]
+    return []
+
+
+def watch(names: Iterable[str], folder: Path | None = None) -> None:
+    """Forbids the dotted names in this process: functions, classes, or whole packages.  Cannot be undone."""
+    packages = []
+    for name in names:
+        owner, attribute = _resolve(name)
+        if owner is None:
+            packages.append(name)
+        else:
+            _trap(owner, attribute, name)
+    if packages:
+        sys.meta_path.insert(0, _NoPackage(packages))
+        for loaded in list(sys.modules):
+            if any(loaded == p or loaded.startswith(p + ".") for p in packages):
+                del sys.modules[loaded]
+    if folder is not None:
+        sys.addaudithook(_guard(folder))
+
+
+def _resolve(name: str) -> tuple[Any, str]:
+    """(what holds it, attribute) for a function or class; (None, "") for a package, installed or not."""
+    parts = name.split(".")
+    owner: Any = None
+    for i in range(1, len(parts)):
+        try:
+            owner = importlib.import_module(".".join(parts[:i]))
+        except ImportError:
+            if owner is None:
+                return None, ""
+            break
+    rest = parts[len(owner.__name__.split(".")) :] if isinstance(owner, ModuleType) else []
+    for attribute in rest[:-1]:
+        owner = getattr(owner, attribute)
+    if not rest or not hasattr(owner, rest[-1]) or isinstance(getattr(owner, rest[-1]), ModuleType):
+        return None, ""
+    return owner, rest[-1]
+
+
+def _trap(owner: Any, attribute: str, name: str) -> None:
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        raise Forbidden(name)
+
+    held = getattr(owner, attribute)
+    if isinstance(held, type):
+        held.__init__ = refuse  # type: ignore[misc]  # the class stays a class: isinstance and subclasses still work
+    else:
+        setattr(owner, attribute, refuse)
+
+
+class _NoPackage(importlib.abc.MetaPathFinder):
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
+        for name in self.names:
+            if fullname == name or fullname.startswith(name + "."):
+                raise ForbiddenImport(name)
+
+
+def _guard(folder: Path) -> Callable[[str, tuple[Any, ...]], None]:
+    """An audit hook that refuses to open the answers of any lab beside this one, compiled or not."""
+    phases = str(folder.resolve().parent.parent)
+
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        if event != "open" or not isinstance(args[0], (str, bytes, os.PathLike)):
+            return
+        path = os.path.realpath(os.fsdecode(args[0]))
+        if path.startswith(phases + os.sep) and os.path.basename(path).split(".")[0] in ANSWERS:
+            raise Forbidden(os.path.basename(path))
+
+    return hook

@@ -1,0 +1,164 @@
+"""What this learner has passed, which hints they took, and copies of what they wrote: the folder .lab/, git-ignored.
+
+    .lab/progress.json   keyed by lab: the hash of the lab.py that was checked, the tasks it passed, hints, scaffold
+    .lab/backup/4.1/     lab.py as it was before a reset
+    .lab/cache/          what the spec sees of each known mistake (see diagnose)
+
+Files are replaced whole, so an interrupted run leaves the old one.  One that cannot be read is set aside, not lost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from labkit import scaffold
+from labkit.catalog import HINTS, Lab, Task
+
+
+def digest(path: Path) -> str:
+    """The content hash by which a passing file is known; "" when there is no file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
+
+
+class Progress:
+    """The record in .lab/progress.json.  Reading never fails; writing is atomic."""
+
+    def __init__(self, base: Path) -> None:
+        self.folder = base / ".lab"
+        self.path = self.folder / "progress.json"
+        self._labs: dict[str, dict[str, Any]] = self._read()
+
+    def _read(self) -> dict[str, dict[str, Any]]:
+        try:
+            text = self.path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return {}
+        except (OSError, UnicodeDecodeError):
+            text = ""
+        try:
+            data = json.loads(text)
+            if _valid(data):
+                labs: dict[str, dict[str, Any]] = data["labs"]
+                return labs
+        except (ValueError, RecursionError):
+            pass
+        aside = self.path.with_name(f"progress.json.unreadable-{time.strftime('%Y%m%d-%H%M%S')}")
+        self.path.replace(aside)
+        print(f"Progress could not be read, so it starts anew; the old file is kept as .lab/{aside.name}", file=sys.stderr)
+        return {}
+
+    def _save(self) -> None:
+        self.folder.mkdir(exist_ok=True)
+        scaffold.write(self.path, json.dumps({"version": 1, "labs": self._labs}, indent=1, sort_keys=True) + "\n")
+
+    def _of(self, lab: Lab) -> dict[str, Any]:
+        return self._labs.setdefault(lab.id, {"hash": "", "passed": [], "hints": {}, "scaffold": ""})
+
+    def record(self, lab: Lab, file_hash: str, verdicts: dict[str, bool]) -> None:
+        """Remembers a check.  Tasks that were not checked keep their verdict only if the file is still the same."""
+        mine = self._of(lab)
+        kept = set(mine["passed"]) if mine["hash"] == file_hash else set()
+        kept -= {t for t, ok in verdicts.items() if not ok}
+        kept |= {t for t, ok in verdicts.items() if ok}
+        mine |= {"hash": file_hash, "passed": [t.name for t in lab.tasks if t.name in kept]}
+        self._save()
+
+    def passed(self, lab: Lab) -> list[str]:
+        """Tasks that passed at the last check, whether or not the file has changed since."""
+        return [t.name for t in lab.tasks if t.name in self._labs.get(lab.id, {}).get("passed", [])]
+
+    def changed(self, lab: Lab) -> bool:
+        """lab.py was edited after the check that passed tasks."""
+        mine = self._labs.get(lab.id, {})
+        return bool(mine.get("passed")) and mine["hash"] != digest(lab.file("lab.py"))
+
+    def points(self, lab: Lab) -> int:
+        return sum(t.points for t in lab.tasks if t.name in self.passed(lab))
+
+    def done(self, lab: Lab) -> bool:
+        return len(self.passed(lab)) == len(lab.tasks)
+
+    def started(self, lab: Lab) -> bool:
+        path = lab.file("lab.py")
+        return path.exists() and path.read_text(encoding="utf-8", errors="replace") != scaffold.generate(lab)
+
+    def hints(self, lab: Lab, task: Task) -> int:
+        """How many of the task's hints were taken."""
+        return min(int(self._labs.get(lab.id, {}).get("hints", {}).get(task.name, 0)), len(HINTS))
+
+    def take_hint(self, lab: Lab, task: Task) -> int:
+        taken = min(self.hints(lab, task) + 1, len(HINTS))
+        self._of(lab)["hints"][task.name] = taken
+        self._save()
+        return taken
+
+    # ---- lab.py: which ones are the learner's
+
+    def note_scaffold(self, lab: Lab) -> None:
+        """Remembers the scaffold that this learner was given, so that `update` can tell their edits from old versions."""
+        path, mine = lab.file("lab.py"), self._labs.get(lab.id, {})
+        current = digest(path)
+        if current and mine.get("scaffold") != current and not self.started(lab):
+            self._of(lab)["scaffold"] = current
+            self._save()
+
+    def untouched(self, lab: Lab) -> bool:
+        """lab.py is a scaffold as it was given out, of this version of the lab or an earlier one."""
+        path = lab.file("lab.py")
+        if not path.exists() or not self.started(lab) or digest(path) == self._labs.get(lab.id, {}).get("scaffold"):
+            return True
+        text = path.read_text(encoding="utf-8", errors="replace")
+        return any(text == old for old in _old_scaffolds(lab))
+
+    def backup(self, lab: Lab) -> Path | None:
+        """Keeps lab.py under .lab/backup/ and says where."""
+        path = lab.file("lab.py")
+        if not path.exists():
+            return None
+        folder = self.folder / "backup" / lab.id
+        folder.mkdir(parents=True, exist_ok=True)
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        names = (f"{stamp}{n}.py" for n in ["", *(f"-{i}" for i in range(2, 1000))])
+        copy = next(folder / n for n in names if not (folder / n).exists())
+        copy.write_bytes(path.read_bytes())
+        return copy
+
+
+def _valid(data: Any) -> bool:
+    """Has the shape that the rest of this module relies on."""
+    if not isinstance(data, dict) or not isinstance(data.get("labs"), dict):
+        return False
+    return all(
+        isinstance(v, dict)
+        and isinstance(v.get("hash"), str)
+        and isinstance(v.get("scaffold"), str)
+        and isinstance(v.get("passed"), list)
+        and isinstance(v.get("hints"), dict)
+        and all(type(n) is int for n in v["hints"].values())
+        for v in data["labs"].values()
+    )
+
+
+def _old_scaffolds(lab: Lab) -> list[str]:
+    """What earlier versions of solution.py made, as far as git remembers them."""
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(lab.folder), *words]
+        try:
+            return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
+        except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+            return ""
+
+    found = []
+    for commit in git("log", "--format=%H", "-n", "50", "--", "solution.py").split():
+        try:
+            found.append(scaffold.scaffold(git("show", f"{commit}:./solution.py")))
+        except scaffold.AuthorError:
+            continue
+    return found

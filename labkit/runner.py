@@ -1,0 +1,355 @@
+"""Runs a spec against a lab file and says, task by task, how it went.
+
+One task, one process: a crash, a hang or a polluted global costs its own task only.  The spec runs here, the lab there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import random
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from labkit import forbid, scaffold, values
+from labkit.catalog import Lab, LabError, Task
+from labkit.child import load
+from labkit.remote import Box, Call, Failed, Kitchen
+from labkit.spec import Record, check
+
+WHOLE = 60.0  # seconds a check of all tasks may take
+Key = tuple[str, int]  # (test, number of the check in it)
+LOADING = "(loading)"
+
+
+@dataclass(frozen=True)
+class Test:
+    name: str
+    task: str
+    function: Callable[..., None]
+
+    @property
+    def doc(self) -> str:
+        return inspect.getdoc(self.function) or ""
+
+
+@dataclass
+class Spec:
+    """A lab's test_lab.py, loaded: its tests in the order in which they stand."""
+
+    lab: Lab
+    tests: list[Test]
+
+    @classmethod
+    def of(cls, lab: Lab) -> Spec:
+        module = load(str(lab.file("test_lab.py")), _name("test_lab", lab))
+        tests = [Test(n, f.task, f) for n, f in vars(module).items() if n.startswith("test_") and hasattr(f, "task")]
+        untasked = [n for n, f in vars(module).items() if n.startswith("test_") and not hasattr(f, "task")]
+        unknown = {t.task for t in tests} ^ {t.name for t in lab.tasks}
+        if untasked or unknown:
+            which = f"{untasked[0]} names no task" if untasked else f"{min(unknown)} is not in both, tests and lab.toml"
+            raise LabError(f"{lab.file('test_lab.py')}: {which}.")
+        return cls(lab, tests)
+
+    def of_task(self, task: str) -> list[Test]:
+        return [t for t in self.tests if t.task == task]
+
+
+@dataclass
+class Observation:
+    """All that the spec saw of one task: records by test and number, and the call behind each."""
+
+    records: dict[Key, Record] = field(default_factory=dict)
+    errors: dict[Key, Failed] = field(default_factory=dict)
+    calls: dict[Key, list[Call]] = field(default_factory=dict)  # the journal up to this record
+    stumbled: dict[Key, str] = field(default_factory=dict)  # the spec could not use what the lab gave it
+    printed: str = ""
+    unfinished: bool = False  # tests were left out because the process was gone
+
+    @property
+    def failures(self) -> list[Key]:
+        return [key for key, record in self.records.items() if not record.ok]
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.records) and not self.failures and not self.unfinished
+
+    def tests(self) -> dict[str, bool]:
+        """Each test that ran: did all its checks hold?"""
+        verdict: dict[str, bool] = {}
+        for (test, _), record in self.records.items():
+            verdict[test] = verdict.get(test, True) and record.ok
+        return verdict
+
+
+@dataclass
+class Result:
+    """One task of one file."""
+
+    task: Task
+    status: str  # passed wrong crashed slow forbidden not-started waiting not-run
+    tests: int = 0
+    tests_passed: int = 0
+    seen: Observation = field(default_factory=Observation)
+    note: str = ""
+
+    @property
+    def points(self) -> int:
+        return self.task.points if self.status == "passed" else 0
+
+
+def observe(
+    box: Box,
+    spec: Spec,
+    task: str,
+    setup: Callable[[Box], None],
+    seed: int = 0,
+    only: str | None = None,
+    stop_at_first: bool = False,
+) -> Observation:
+    """Runs a task's tests against whatever `setup` loads into the box."""
+    seen = Observation()
+    try:
+        setup(box)
+    except Failed as e:
+        _fail(seen, (LOADING, 0), e, [])
+        seen.unfinished = True
+    for test in spec.of_task(task):
+        if only not in (None, test.name):
+            continue
+        if seen.unfinished or (stop_at_first and seen.failures):
+            break
+        box.journal.clear()
+        log = check.start(box.last_call)
+        failed: Failed | None = None
+        stumble = ""
+        try:
+            test.function(**_fixtures(test, box, seed))
+        except Failed as e:
+            failed = e
+        except LabError:
+            raise
+        except Exception as e:
+            stumble = f"{type(e).__name__}: {e}"
+        for i, record in enumerate(log):
+            seen.records[test.name, i] = record
+            seen.calls[test.name, i] = box.journal[: (record.call or 0) + 1] if record.call is not None else []
+        if failed:
+            _fail(seen, (test.name, len(log)), failed, list(box.journal))
+            seen.unfinished = failed.fatal
+        elif stumble:
+            key = (test.name, len(log))
+            seen.records[key] = Record("raised", ["spec", _words(stumble)], None)
+            seen.stumbled[key], seen.calls[key] = stumble, list(box.journal)
+        elif not log:
+            raise LabError(f"{spec.lab.file('test_lab.py')}: {test.name} checks nothing.")
+    seen.printed = box.printed
+    return seen
+
+
+def _fail(seen: Observation, key: Key, e: Failed, journal: list[Call]) -> None:
+    seen.records[key] = Record("raised", [e.outcome, *e.types[:1], _words(e.text)], None)
+    seen.errors[key], seen.calls[key] = e, journal
+
+
+def _words(text: str) -> str:
+    """An error's text without its numbers: sizes change from learner to learner, the sentence does not."""
+    return re.sub(r"\d+", "#", text)[:200]
+
+
+def _fixtures(test: Test, box: Box, seed: int) -> dict[str, Any]:
+    number = int(hashlib.sha256(f"{seed} {test.name}".encode()).hexdigest()[:12], 16)
+    made: dict[str, Any] = {}
+    for name in inspect.signature(test.function).parameters:
+        match name:
+            case "lab":
+                made[name] = box.lab
+            case "random":
+                made[name] = random.Random(number)
+            case "rng":
+                import torch
+
+                made[name] = torch.Generator().manual_seed(number)
+            case _:
+                raise LabError(f"{test.name} asks for {name!r}; a test may ask for lab, rng and random.")
+    return made
+
+
+@contextmanager
+def kitchen(lab: Lab, fork: bool | None = None) -> Iterator[Kitchen]:
+    """Where this lab's processes come from.  The spec computes here, on one thread: the other core is the lab's."""
+    made = Kitchen(lab.modules) if fork is None else Kitchen(lab.modules, fork)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def run(
+    lab: Lab,
+    file: Path,
+    tasks: list[str] | None = None,
+    seed: int = 0,
+    fork: bool | None = None,
+    progress: Callable[[str], None] = lambda task: None,
+) -> list[Result]:
+    """Checks a file, task by task.  `tasks` restricts it; what those build on is then run too, but not reported."""
+    with kitchen(lab, fork) as source:
+        spec = Spec.of(lab)
+        if (torch := sys.modules.get("torch")) is not None:
+            torch.set_num_threads(1)
+        wanted = _with_parents(lab, tasks)
+        deadline = time.monotonic() + WHOLE
+        results: dict[str, Result] = {}
+        for task in lab.tasks:
+            if task.name not in wanted:
+                continue
+            progress(task.name)
+            results[task.name] = _run_task(source, spec, task, file, seed, deadline, results)
+    return [r for name, r in results.items() if tasks is None or name in tasks]
+
+
+def _with_parents(lab: Lab, tasks: list[str] | None) -> set[str]:
+    wanted = {t.name for t in lab.tasks} if tasks is None else set(tasks)
+    for task in reversed(lab.tasks):
+        if task.name in wanted:
+            wanted |= set(task.after)
+    return wanted
+
+
+def _run_task(
+    source: Kitchen, spec: Spec, task: Task, file: Path, seed: int, deadline: float, before: dict[str, Result]
+) -> Result:
+    total = len(spec.of_task(task.name))
+    if waiting := [name for name in task.after if before[name].status != "passed"]:
+        return Result(task, "waiting", total, note=f"waiting for {', '.join(waiting)}")
+    if time.monotonic() > deadline:
+        return Result(task, "not-run", total, note=f"the whole check may take {WHOLE:g} s, and they were over")
+    if used := forbidden_uses(spec.lab, task, file):
+        line, name = used[0]
+        return Result(task, "forbidden", total, note=f"line {line} uses {name}, which this task asks you to write yourself")
+    box = source.box()
+    box.deadline = deadline
+    try:
+        seen = observe(box, spec, task.name, lambda b: b.load(file, task.forbidden), seed)
+    finally:
+        box.close()
+    seen.printed = box.printed  # all of it: closing waits for what is still on its way
+    verdict = seen.tests()
+    result = Result(task, "passed", total, sum(verdict.values()), seen)
+    if not seen.passed:
+        result.status, result.note = _status(spec.lab, task, seen)
+    return result
+
+
+def _status(lab: Lab, task: Task, seen: Observation) -> tuple[str, str]:
+    """wrong, crashed, too slow and not started are different things, and each is said."""
+    key = seen.failures[0]
+    e = seen.errors.get(key)
+    if e is None:
+        return "wrong", ""
+    if e.outcome == "unwritten":
+        owner = next((t.name for t in lab.tasks if e.text in t.writes), None)
+        if owner == task.name:
+            others = any(verdict for verdict in seen.tests().values())
+            return ("wrong" if others else "not-started"), f"{e.text} is not written yet"
+        if owner:
+            return "waiting", f"needs {e.text}, which is not written yet"
+    return {"slow": "slow", "forbidden": "forbidden"}.get(e.outcome, "crashed"), explain(e)
+
+
+def explain(e: Failed) -> str:
+    """What happened, in a sentence."""
+    at = f" at line {e.line}" if e.line else ""
+    code = f": `{e.code}`" if e.code else ""
+    first = e.types[0] if e.types else "an exception"
+    return {
+        "unwritten": f"{e.text or 'something'} is not written yet{at}",
+        "syntax": f"{first}{at.replace(' at ', ' in ')}: {e.text}{code}",
+        "missing": f"it imports {e.text}, which is not installed{at}",
+        "forbidden": f"it uses {e.text}{at}, which this task asks you to write yourself",
+        "exited": f"it called for an exit ({first}{' ' + e.text if e.text else ''}){at}{code}",
+        "memory": f"out of memory{at}{code} ({e.text or first})",
+        "slow": f"too slow: {e.text}",
+        "died": e.text[:1].upper() + e.text[1:],
+        "flood": e.text[:1].upper() + e.text[1:] + ", which looks like a print in an endless loop",
+        "garbage": f"its process broke the protocol: {e.text}",
+        "unsendable": f"what it returned cannot leave its process: {e.text}",
+        "raised": f"it raised {first}{at}{code}" + (f"\n{e.text}" if e.text else ""),
+    }[e.outcome]
+
+
+def forbidden_uses(lab: Lab, task: Task, file: Path) -> list[tuple[int, str]]:
+    """(line, name) of each use of a forbidden name in this task's functions or in helpers that the learner added."""
+    others = {w.split(".")[0] for t in lab.tasks if t.name != task.name for w in t.writes} - {
+        w.split(".")[0] for w in task.writes
+    }
+    try:
+        given, source = scaffold.generate(lab), file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return []
+    return [(line, name) for line, name, owner in forbid.uses(source, task.forbidden, given) if owner not in others]
+
+
+def call_text(lab: Lab, calls: list[Call], width: int = 60) -> str:
+    """The last call of a journal, as one would write it: `attention(q=tensor 3×4 float32 […], mask=…)`."""
+    if not calls:
+        return ""
+    call = calls[-1]
+    if call.op == "get":
+        return f"{_target(calls, call.target)}{call.name}"
+    args, kwargs = call.arguments
+    if call.op == "probe":
+        return f"{call.name}({', '.join(['lab', *(_short(a, width) for a in args)])})   # runs beside your code"
+    name = _called(calls, call)
+    names = parameters(lab, name)
+    shown = [f"{n}={_short(a, width)}" for n, a in zip([*names, *["…"] * len(args)], args, strict=False)]
+    if len(args) == 1:
+        shown = [_short(args[0], width)]
+    return f"{name}({', '.join(shown + [f'{k}={_short(v, width)}' for k, v in kwargs.items()])})"
+
+
+def _short(x: Any, width: int) -> str:
+    return "…" if hasattr(x, "_number") else values.describe(x, width)
+
+
+def _called(calls: list[Call], call: Call) -> str:
+    got = next((c for c in reversed(calls) if c.op == "get" and c.result == call.target), None)
+    return f"{_target(calls, got.target)}{got.name}" if got else "…"
+
+
+def _target(calls: list[Call], handle: int) -> str:
+    if handle == 0:
+        return ""
+    made = next((c for c in reversed(calls) if c.result == handle), None)
+    if made is None:
+        return "…."
+    if made.op == "call":
+        return f"{_called(calls, made)}(…)."
+    return f"{made.name}." if made.op == "get" else "…."
+
+
+def parameters(lab: Lab, name: str) -> list[str]:
+    """The parameter names of a function or method of solution.py, without self."""
+    import ast
+
+    nodes: list[ast.stmt] = ast.parse(lab.file("solution.py").read_text(encoding="utf-8")).body
+    found: ast.AST | None = None
+    for part in re.sub(r"\(…\)", "", name).split("."):
+        found = next((n for n in nodes if getattr(n, "name", None) == part), None)
+        nodes = found.body if isinstance(found, ast.ClassDef) else []
+    if isinstance(found, ast.ClassDef):
+        found = next((n for n in found.body if getattr(n, "name", None) == "__init__"), None)
+    if not isinstance(found, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return []
+    return [a.arg for a in (*found.args.posonlyargs, *found.args.args) if a.arg not in ("self", "cls")]
+
+
+def _name(kind: str, lab: Lab) -> str:
+    return f"{kind}_{lab.id.replace('.', '_')}"

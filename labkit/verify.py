@@ -1,0 +1,349 @@
+"""Certifies labs both ways: no right version is refused, no wrong version passes, and each failure is named rightly.
+
+Two error rates decide: wrong versions that pass, right versions that are refused.  Both must be zero over all seeds.
+Beside them: the scaffold fails each task, the diagnosis names each mistake alone and each second wording as its own,
+stand-ins that compute nothing fail a check by value (a number measured by a probe can be forged), and hints, README
+sections, the committed lab.py and the time budget are in order.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import multiprocessing
+import re
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from labkit import catalog, diagnose, report, scaffold, variants
+from labkit.catalog import Lab, LabError
+from labkit.remote import Box, Kitchen
+from labkit.runner import Observation, Spec, kitchen, observe
+
+BUDGET = 3.0  # CPU seconds that a spec may take on its solution, judge and lab together
+SECTIONS = ("build", "tasks", "wrong|mistakes", "library", "full", "interview", "résumé|resume", "extensions", "references")
+
+# Stand-ins that compute nothing.  Each is tried as every function of the lab at once.
+STAND_INS = {
+    "returns None": "lambda *a, **k: None",
+    "returns 0": "lambda *a, **k: 0",
+    "returns an empty list": "lambda *a, **k: []",
+    "returns an empty string": "lambda *a, **k: ''",
+    "returns its argument": "lambda *a, **k: a[-1] if a else None",
+    "returns its first argument": "lambda *a, **k: a[0] if a else None",
+}
+
+
+@dataclass
+class Certificate:
+    """What was found out about one lab."""
+
+    lab: str
+    title: str
+    seeds: int
+    tasks: int = 0
+    tests: int = 0
+    mistakes: int = 0
+    caught: int = 0
+    alikes: int = 0
+    equivalents: int = 0
+    accepted: int = 0
+    named: int = 0
+    named_alike: int = 0
+    spec_seconds: float = 0.0
+    seconds: float = 0.0
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def wrong(self) -> int:
+        """Wrong versions tried: mistakes and their second wordings."""
+        return self.mistakes + self.alikes
+
+    @property
+    def right(self) -> int:
+        """Right versions tried: the solution and its equivalents."""
+        return self.equivalents + 1
+
+
+class Verifier:
+    """One lab's certification; `problems` collects one line for each thing that is not in order."""
+
+    def __init__(self, lab: Lab, seeds: int, source: Kitchen) -> None:
+        self.lab, self.seeds, self.source = lab, seeds, source
+        self.spec = Spec.of(lab)
+        self.listed, self.wordings = variants.mistakes(lab), variants.alikes(lab)
+        self.equal = variants.equivalents(lab)
+        self.made = Certificate(
+            lab.id, lab.title, seeds, len(lab.tasks), len(self.spec.tests), len(self.listed),
+            alikes=len(self.wordings), equivalents=len(self.equal),
+        )  # fmt: skip
+
+    def problem(self, text: str) -> None:
+        self.made.problems.append(text)
+
+    def see(self, setup: Callable[[Box], None], task: str, seed: int, first: bool = False) -> Observation:
+        box = self.source.box()
+        try:
+            return observe(box, self.spec, task, setup, seed, stop_at_first=first)
+        finally:
+            box.close()
+
+    def run(self) -> Certificate:
+        start = time.perf_counter()
+        for step in (self.house, self.solution, self.equivalents, self.scaffold, self.mistakes, self.stand_ins):
+            step()
+        self.made.seconds = time.perf_counter() - start
+        return self.made
+
+    # ---- right versions
+
+    def solution(self) -> None:
+        accepted, spent = True, 0.0
+        forbidden = {t.name: t.forbidden for t in self.lab.tasks}
+        for seed in range(self.seeds):
+            before = _cpu()
+            for task in self.lab.tasks:
+                setup = _load(self.lab.file("solution.py"), forbidden[task.name])
+                accepted &= self._right("the solution", self.see(setup, task.name, seed), task.name, seed)
+            if seed == 0:
+                spent = _cpu() - before
+        self.made.accepted += accepted
+        self.made.spec_seconds = spent
+        if spent > BUDGET:
+            self.problem(f"the spec takes {spent:.1f} s of CPU on its solution; {BUDGET:g} s are allowed")
+
+    def equivalents(self) -> None:
+        for task in self.lab.tasks:
+            written = [e for e in self.equal if e.task == task.name]
+            if len(written) < 2:
+                self.problem(f"task {task.name} has {len(written)} equivalents; it takes two or more")
+            for e in written:
+                seen = (self._right(e.name, self.see(e.setup, e.task, s), e.task, s) for s in range(self.seeds))
+                self.made.accepted += all(list(seen))
+
+    def _right(self, name: str, seen: Observation, task: str, seed: int) -> bool:
+        if seen.passed:
+            return True
+        key = seen.failures[0] if seen.failures else ("nothing ran", 0)
+        error = seen.errors.get(key) or seen.stumbled.get(key, "")
+        why = f" ({error})" if error else f" ({seen.records[key].why})" if key in seen.records else ""
+        self.problem(f"REFUSED: {name} is right, but {task} fails {key[0]} on seed {seed}{why}")
+        return False
+
+    # ---- wrong versions
+
+    def mistakes(self) -> None:
+        for task in self.lab.tasks:
+            listed = [m for m in self.listed.values() if m.task == task.name]
+            wordings = [a for a in self.wordings if a.task == task.name]
+            if not listed:
+                self.problem(f"task {task.name} has no mistake")
+            whole = {v.name: self.see(v.setup, task.name, 0) for v in [*listed, *wordings]}
+            for v in [*listed, *wordings]:
+                others = (self.see(v.setup, task.name, s, first=True) for s in range(1, self.seeds))
+                verdicts = [not whole[v.name].failures, *(not seen.failures for seen in others)]
+                self.made.caught += not any(verdicts)
+                if any(verdicts):
+                    self.problem(f"PASSES: {v.name} is wrong, but passes {task.name} on seed {verdicts.index(True)}")
+            known = {m.name: whole[m.name] for m in listed}
+            for m in listed:
+                self.made.named += self._named(m.name, m.name, diagnose.best(whole[m.name], known))
+            for a in wordings:
+                self.made.named_alike += self._named(a.name, a.alike, diagnose.best(whole[a.name], known))
+
+    def _named(self, name: str, want: str, names: list[str]) -> bool:
+        if names == [want]:
+            return True
+        self.problem(f"the diagnosis takes {name} for {' or '.join(names) or 'nothing it knows'}, not for {want}")
+        return False
+
+    def scaffold(self) -> None:
+        text = scaffold.generate(self.lab)
+        path = self.lab.file("lab.py")
+        if not path.exists():
+            self.problem("lab.py is missing: run `make scaffolds`")
+        with _scratch(self.lab, text) as file:
+            for task in self.lab.tasks:
+                if self.see(_load(file, task.forbidden), task.name, 0, first=True).passed:
+                    self.problem(f"PASSES: the empty scaffold passes {task.name}")
+
+    def stand_ins(self) -> None:
+        """Whatever a probe is told, a task must also look at values that a direct call returned."""
+        owners = [r.owner for r in scaffold.regions(self.lab.file("solution.py").read_text("utf-8")) if r.owner]
+        for task in self.lab.tasks:
+            seen = self.see(_load(self.lab.file("solution.py"), task.forbidden), task.name, 0)
+            if not any(r.direct and r.kind in ("close", "equal", "sampled") for r in seen.records.values()):
+                self.problem(f"task {task.name} has no check by value through a direct call")
+        for words, source in STAND_INS.items():
+            text = self.lab.file("solution.py").read_text("utf-8")
+            main = 'if __name__ == "__main__":'
+            text = text.split(f"\n{main}")[0] + "".join(f"\n{o} = {source}" for o in owners) + "\n"
+            with _scratch(self.lab, text) as file:
+                for task in self.lab.tasks:
+                    seen = self.see(_load(file, ()), task.name, 0)
+                    bad = (seen.records[key] for key in seen.failures)
+                    if not any(r.kind == "raised" or r.direct for r in bad):
+                        self.problem(f"GUESSABLE: a stand-in that {words} fails no check by value in {task.name}")
+
+    # ---- the house
+
+    def house(self) -> None:
+        text = self.lab.file("README.md").read_text("utf-8") if self.lab.file("README.md").exists() else ""
+        heads = [h.lower() for h in re.findall(r"^#+\s+(.*)$|^\*\*(.*?)\*\*", text, re.M) for h in h if h]
+        at = 0
+        for words in SECTIONS:
+            found = [i for i, h in enumerate(heads) if re.search(words, h)]
+            later = [i for i in found if i >= at]
+            if not found:
+                self.problem(f"README.md has no section on {words.split('|')[0]}")
+            elif not later:
+                self.problem(f"README.md: the section on {words.split('|')[0]} comes too early")
+            else:
+                at = later[0]
+        source = self.lab.file("solution.py").read_text("utf-8")
+        owners = [r.owner for r in scaffold.regions(source) if r.owner]
+        written = [w for t in self.lab.tasks for w in t.writes]
+        for name in sorted({*owners} ^ {*written} | {w for w in written if written.count(w) > 1}):
+            self.problem(f"{name}: solution.py's TODO regions and lab.toml's `writes` must name the same functions once")
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and not ast.get_docstring(node):
+                self.problem(f"solution.py, line {node.lineno}: {node.name} has no docstring")
+        for t in self.lab.tasks:
+            if len({*t.hints}) != len(t.hints) or any(len(h) < 15 for h in t.hints):
+                self.problem(f"task {t.name}: three different hints, each a sentence")
+
+
+def _load(file: Path, forbidden: tuple[str, ...]) -> Callable[[Box], None]:
+    return lambda box: box.load(file, forbidden)
+
+
+class _scratch:
+    """A file beside the lab's own for as long as it is needed: some labs read data from their folder."""
+
+    def __init__(self, lab: Lab, text: str) -> None:
+        self.file = lab.file(f".verify-{time.monotonic_ns()}.py")
+        self.text = text
+
+    def __enter__(self) -> Path:
+        self.file.write_text(self.text, encoding="utf-8")
+        return self.file
+
+    def __exit__(self, *_: object) -> None:
+        self.file.unlink(missing_ok=True)
+
+
+def _cpu() -> float:
+    """CPU seconds of this process and of the children it has waited for."""
+    return time.process_time() + sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
+
+
+def certify(folder: Path, seeds: int) -> Certificate:
+    """All of it for one lab.  An author's slip that stops it is a problem like any other."""
+    lab = catalog.read(folder)
+    if lab.missing_extras:
+        return Certificate(lab.id, lab.title, 0, problems=[f"unavailable: pip install {' '.join(lab.missing_extras)}"])
+    try:
+        with kitchen(lab) as source:
+            if (torch := sys.modules.get("torch")) is not None:
+                torch.set_num_threads(1)
+            return Verifier(lab, seeds, source).run()
+    except (LabError, scaffold.AuthorError, OSError, SyntaxError) as e:
+        return Certificate(lab.id, lab.title, seeds, problems=[f"{type(e).__name__}: {e}"])
+
+
+def certify_all(labs: list[Lab], seeds: int, jobs: int) -> Iterator[Certificate]:
+    """Labs side by side, each in a fresh process; in order, as they are done."""
+    if jobs <= 1 or len(labs) == 1:
+        for lab in labs:
+            yield certify(lab.folder, seeds)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(jobs, len(labs)), context) as pool:
+        yield from pool.map(certify, [lab.folder for lab in labs], [seeds] * len(labs))
+
+
+def table(made: list[Certificate]) -> str:
+    """Markdown: one row a lab."""
+    rows = [
+        "| lab | tasks | tests | wrong versions caught | named rightly | second wordings named | right versions accepted "
+        "| CPU s a spec |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for c in made:
+        rows.append(
+            f"| {c.lab} {c.title} | {c.tasks} | {c.tests} | {c.caught}/{c.wrong} | {c.named}/{c.mistakes} "
+            f"| {c.named_alike}/{c.alikes} | {c.accepted}/{c.right} | {c.spec_seconds:.2f} |"
+        )
+    return "\n".join(rows)
+
+
+def page(made: list[Certificate], base: Path) -> str:
+    """The published report: both error rates, and what each lab was tried against."""
+    wrong, right = sum(c.wrong for c in made), sum(c.right for c in made)
+    passed, refused = wrong - sum(c.caught for c in made), right - sum(c.accepted for c in made)
+    parts = [
+        "# Certified both ways",
+        f"Wrong versions that pass: **{passed} of {wrong}**.  Right versions that are refused: **{refused} of {right}**.",
+        f"Each version ran over {made[0].seeds if made else 0} seeds, which draw every size and number anew.  "
+        "This page is written by `lab verify --report`; `make test` repeats it on 3 seeds and `make test-full` on 50.",
+        "A wrong version is a mistake of the lab's list or another wording of one.  The list was written by the lab's "
+        "authors, so these rates say nothing about mistakes that nobody thought of.",
+        table(made),
+    ]
+    for c in made:
+        lab = catalog.find(base, c.lab)
+        parts.append(f"## {c.lab} {c.title}")
+        listed = variants.mistakes(lab)
+        for t in lab.tasks:
+            says = [f"- `{m.name}`: {m.says}" for m in listed.values() if m.task == t.name]
+            same = [f"`{e.name}`" for e in variants.equivalents(lab) if e.task == t.name]
+            parts.append(f"**{t.name}** accepts {', '.join(same)}, and catches\n\n" + "\n".join(says))
+    return "\n\n".join(parts) + "\n"
+
+
+def main(ids: list[str], seeds: int, write: bool, as_json: bool, jobs: int) -> int:
+    """`lab verify`: 0 when every lab is certified, 1 when one is not."""
+    base = catalog.root()
+    labs = [catalog.find(base, i) for i in ids] if ids else catalog.labs(base)
+    if seeds < 1:
+        raise LabError("--seeds takes a number from 1 on.")
+    made = []
+    for i, c in enumerate(certify_all(labs, seeds, jobs)):
+        made.append(c)
+        report.progress_line(f"certified {i + 1} of {len(labs)} labs …")
+    report.progress_line("")
+    if as_json:
+        print(json.dumps([{**asdict(c), "wrong": c.wrong, "right": c.right} for c in made], indent=1))
+    else:
+        _print(made)
+    if write:
+        scaffold.write(base / "phases" / "CERTIFIED.md", page(made, base))
+        print("wrote phases/CERTIFIED.md", file=sys.stderr)
+    return 1 if any(c.problems for c in made) else 0
+
+
+def _print(made: list[Certificate]) -> None:
+    rows: list[tuple[Any, ...]] = [("lab", "wrong caught", "named", "wordings", "right accepted", "spec", "whole")]
+    for c in made:
+        rows.append(
+            (c.lab, f"{c.caught}/{c.wrong}", f"{c.named}/{c.mistakes}", f"{c.named_alike}/{c.alikes}",
+             f"{c.accepted}/{c.right}", f"{c.spec_seconds:.2f} s", f"{c.seconds:.0f} s")
+        )  # fmt: skip
+    widths = [max(len(str(row[i])) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(f"{cell:>{w}}" if i else f"{cell:{w}}" for i, (cell, w) in enumerate(zip(row, widths, strict=True))))
+    wrong, right = sum(c.wrong for c in made), sum(c.right for c in made)
+    seeds = made[0].seeds if made else 0
+    print(
+        f"\nwrong versions that pass: {wrong - sum(c.caught for c in made)} of {wrong}   right versions that are refused: "
+        f"{right - sum(c.accepted for c in made)} of {right}   ({seeds} seeds)"
+    )
+    for c in made:
+        for text in c.problems:
+            print(f"✗ {c.lab}  {text}")
