@@ -153,7 +153,9 @@ def read(folder: Path) -> Lab:
         raise LabError(f"{path}: two tasks have the same name.")
     for t in tasks:
         if len(t.hints) != len(HINTS):
-            raise LabError(f"{path}: task {t.name} has {len(t.hints)} hints; it takes {len(HINTS)}: {', '.join(HINTS)}.")
+            raise LabError(
+                f"{path}: task {t.name} has {len(t.hints)} hints; it takes {len(HINTS)}: {', '.join(HINTS)}."
+            )
         if unknown := set(t.after) - set(names[: names.index(t.name)]):
             raise LabError(f"{path}: task {t.name} comes after {min(unknown)}, which is not an earlier task.")
     return lab

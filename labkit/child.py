@@ -98,7 +98,13 @@ class Server:
         types = [t.__name__ for t in type(e).__mro__ if t is not object]
         code = self.source[line - 1].strip() if line and line <= len(self.source) else ""
         missing = getattr(e, "name", None) if isinstance(e, ModuleNotFoundError) else None
-        return {"types": types, "text": text[:500], "line": line, "code": code[:200], "missing": missing and str(missing)}
+        return {
+            "types": types,
+            "text": text[:500],
+            "line": line,
+            "code": code[:200],
+            "missing": missing and str(missing),
+        }
 
 
 def load(path: str, name: str) -> types.ModuleType:
@@ -119,7 +125,11 @@ def limit() -> None:
         return
     with open("/proc/self/status") if os.path.exists("/proc/self/status") else open(os.devnull) as status:
         held = next((int(line.split()[1]) << 10 for line in status if line.startswith("VmData")), 1 << 30)
-    for what, amount in ((resource.RLIMIT_DATA, held + MEMORY), (resource.RLIMIT_FSIZE, FILE), (resource.RLIMIT_CORE, 0)):
+    for what, amount in (
+        (resource.RLIMIT_DATA, held + MEMORY),
+        (resource.RLIMIT_FSIZE, FILE),
+        (resource.RLIMIT_CORE, 0),
+    ):
         hard = resource.getrlimit(what)[1]  # may be lower already, and cannot be raised
         amount = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
         resource.setrlimit(what, (amount, amount))
@@ -212,5 +222,3 @@ def main(argv: list[str]) -> None:
 
 if __name__ == "__main__":
     main(sys.argv[1:])
-
-

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from labkit import catalog, report, scaffold
+from labkit import catalog, report, runner, scaffold
 from labkit.catalog import HINTS, Lab, LabError
 from labkit.progress import Progress, digest
 from labkit.report import Paint
@@ -56,7 +56,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="lab",
-        description="Works through the labs: what is next, whether your code is right, and which mistake it makes if not.",
+        description="Works through the labs: what is next, whether your code is right, and which mistake it makes.",
         epilog="`lab` alone says where you are.  `lab COMMAND --help` explains a command.",
     )
     parser.set_defaults(run=next_lab)
@@ -186,7 +186,7 @@ def check(args: argparse.Namespace) -> int:
 
     Exit code: 0 all passed, 1 not yet, 2 could not run.
     """
-    from labkit import diagnose, runner
+    from labkit import diagnose
 
     base, lab = _lab(args)
     if lab.missing_extras:
@@ -221,11 +221,16 @@ def check(args: argparse.Namespace) -> int:
     return 0 if passed else 1
 
 
-def _last_words(lab: Lab, results: list[report.Result], shown: report.Failure | None, progress: Progress, own: bool) -> None:
+def _last_words(
+    lab: Lab, results: list[runner.Result], shown: report.Failure | None, progress: Progress, own: bool
+) -> None:
     printed = shown.result.seen.printed.strip() if shown else ""
     if printed:
         lines = printed.splitlines()
-        print("\nyour code printed" + (f" (the last 12 of {len(lines)} lines)" if len(lines) > 12 else ""), file=sys.stderr)
+        print(
+            "\nyour code printed" + (f" (the last 12 of {len(lines)} lines)" if len(lines) > 12 else ""),
+            file=sys.stderr,
+        )
         print(textwrap.indent("\n".join(line[:200] for line in lines[-12:]), "  │ "), file=sys.stderr)
     points, total = sum(r.points for r in results), sum(r.task.points for r in results)
     todo = next((r.task.name for r in results if r.status == "not-started"), None)
@@ -266,10 +271,9 @@ def hint(args: argparse.Namespace) -> int:
 def repro(args: argparse.Namespace) -> int:
     """Prints the smallest failing case as a few lines of Python, to run and step through.
 
-      lab repro 4.1 > case.py && python -m pdb case.py
+    lab repro 4.1 > case.py && python -m pdb case.py
     """
     from labkit import repro as writer
-    from labkit import runner
 
     base, lab = _lab(args)
     file = _file(lab, args)
@@ -319,7 +323,9 @@ def update(args: argparse.Namespace) -> int:
             progress.note_scaffold(lab)
             print(f"{lab.id}  updated: you had not begun it")
         else:
-            print(f"{lab.id}  kept: it is yours.  `lab reset {lab.id}` starts from the new one and keeps a copy of yours")
+            print(
+                f"{lab.id}  kept: it is yours.  `lab reset {lab.id}` starts from the new one and keeps a copy of yours"
+            )
     print("Every other lab.py is up to date.")
     return 0
 
@@ -339,8 +345,8 @@ def verify(args: argparse.Namespace) -> int:
 def assets(args: argparse.Namespace) -> int:
     """Lists or fetches the models and texts that labs run on.
 
-      lab assets                       what there is, how big, under which licence
-      lab assets fetch shakespeare     fetches one
+    lab assets                       what there is, how big, under which licence
+    lab assets fetch shakespeare     fetches one
     """
     return subprocess.run([sys.executable, "-m", "llmcore.assets", *(args.words or ["list"])], check=False).returncode
 

@@ -26,7 +26,7 @@ class Operations(_Mode):
     """The names of all tensor operations in the block, in order: `mm`, `add`, `_softmax`."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
         self.names: list[str] = []
 
     def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -38,7 +38,7 @@ class LiveMemory(_Mode):
     """`peak`: the most elements alive at once in storages made inside the block.  Views of the inputs cost nothing."""
 
     def __init__(self, *inputs: torch.Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
         self.given = {_storage(t) for t in inputs}
         self.size: dict[int, int] = {}
         self.holders: dict[int, int] = {}
@@ -61,4 +61,4 @@ class LiveMemory(_Mode):
 
 
 def _storage(t: torch.Tensor) -> int:
-    return t.untyped_storage()._cdata
+    return int(t.untyped_storage()._cdata)

@@ -23,7 +23,7 @@ WEAK = ("less", "between", "raises", "raised")  # kinds whose agreement says lit
 
 
 def explains(wrong: Observation, mine: Observation) -> float:
-    """How well a mistake's observations explain a learner's: the share of failing checks they agree on; 0 = not at all."""
+    """How well a mistake explains what the learner's file did: the share of failing checks they agree on, or 0."""
     bad = mine.failures
     if not bad or bad[0] not in wrong.records or wrong.records[bad[0]].ok:
         return 0.0
@@ -47,7 +47,7 @@ def best(mine: Observation, catalogue: dict[str, Observation]) -> list[str]:
 def catalogue(
     source: Kitchen, spec: Spec, task: str, seed: int = 0, cache: Path | None = None
 ) -> tuple[dict[str, variants.Variant], dict[str, Observation]]:
-    """The task's mistakes, and what the spec sees of each; read from `cache` when nothing that decides it has changed."""
+    """The task's mistakes, and what the spec sees of each; from `cache` when nothing that decides it has changed."""
     listed = {n: m for n, m in variants.mistakes(spec.lab).items() if m.task == task}
     stored = cache / f"{spec.lab.id}-{task}-{_digest(spec, seed)}.bin" if cache else None
     if stored and (known := _stored(stored)) is not None and known.keys() == listed.keys():
@@ -156,10 +156,11 @@ def difference(record: Record) -> str:
         lo = max(0, i - 12)
         return f"from character {i} on: {got[lo : i + 12]!r} instead of {want[lo : i + 12]!r}" if lo or i > 12 else ""
     if isinstance(got, list) and isinstance(want, list) and max(len(got), len(want)) > 8:
-        i = next((i for i, (a, b) in enumerate(zip(got, want, strict=False)) if not _same(a, b, record)), None)
-        if i is None:
+        wrongs = [n for n, (a, b) in enumerate(zip(got, want, strict=False)) if not _same(a, b, record)]
+        if not wrongs:
             return f"{len(got)} items instead of {len(want)}"
-        return f"at [{i}] {values.describe(got[i], 40)} instead of {values.describe(want[i], 40)}"
+        first = wrongs[0]
+        return f"at [{first}] {values.describe(got[first], 40)} instead of {values.describe(want[first], 40)}"
     return ""
 
 
@@ -262,7 +263,9 @@ def _pattern(a: Any, b: Any, fits: Callable[[Any, Any], bool]) -> str:
     if (b != 0).sum() > 1 and a.any():
         factor = float(np.median((a / np.where(b == 0, np.nan, b))[b != 0]))
         if abs(factor - 1) > 1e-3 and factor and fits(a / factor, b):
-            return "Right, with the sign flipped." if abs(factor + 1) < 1e-3 else f"Right up to a factor: {factor:.4g} ×."
+            return (
+                "Right, with the sign flipped." if abs(factor + 1) < 1e-3 else f"Right up to a factor: {factor:.4g} ×."
+            )
     offset = float(np.median(a - b))
     if a.size > 2 and abs(offset) > 1e-3 and fits(a - offset, b):
         return f"Right up to a constant: {offset:+.4g} everywhere."

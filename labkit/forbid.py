@@ -23,7 +23,7 @@ ANSWERS = ("solution", "mistakes", "equivalents", "test_lab")
 
 
 class Forbidden(BaseException):
-    """A forbidden call.  Not an Exception, so that a lab's `except Exception` does not hide it.  Its text is the name."""
+    """A forbidden call, by name.  Not an Exception, so that a lab's `except Exception` does not hide it."""
 
 
 class ForbiddenImport(ImportError):

@@ -50,7 +50,9 @@ class Progress:
             pass
         aside = self.path.with_name(f"progress.json.unreadable-{time.strftime('%Y%m%d-%H%M%S')}")
         self.path.replace(aside)
-        print(f"Progress could not be read, so it starts anew; the old file is kept as .lab/{aside.name}", file=sys.stderr)
+        print(
+            f"Progress could not be read, so it starts anew; the old file is kept as .lab/{aside.name}", file=sys.stderr
+        )
         return {}
 
     def _save(self) -> None:
@@ -85,8 +87,11 @@ class Progress:
         return len(self.passed(lab)) == len(lab.tasks)
 
     def started(self, lab: Lab) -> bool:
+        """lab.py is neither the scaffold of today nor the one this learner was given."""
         path = lab.file("lab.py")
-        return path.exists() and path.read_text(encoding="utf-8", errors="replace") != scaffold.generate(lab)
+        if not path.exists() or digest(path) == self._labs.get(lab.id, {}).get("scaffold"):
+            return False
+        return path.read_text(encoding="utf-8", errors="replace") != scaffold.generate(lab)
 
     def hints(self, lab: Lab, task: Task) -> int:
         """How many of the task's hints were taken."""
@@ -101,7 +106,7 @@ class Progress:
     # ---- lab.py: which ones are the learner's
 
     def note_scaffold(self, lab: Lab) -> None:
-        """Remembers the scaffold that this learner was given, so that `update` can tell their edits from old versions."""
+        """Remembers the scaffold this learner was given, so that `update` can tell their edits from old versions."""
         path, mine = lab.file("lab.py"), self._labs.get(lab.id, {})
         current = digest(path)
         if current and mine.get("scaffold") != current and not self.started(lab):
@@ -111,7 +116,7 @@ class Progress:
     def untouched(self, lab: Lab) -> bool:
         """lab.py is a scaffold as it was given out, of this version of the lab or an earlier one."""
         path = lab.file("lab.py")
-        if not path.exists() or not self.started(lab) or digest(path) == self._labs.get(lab.id, {}).get("scaffold"):
+        if not path.exists() or not self.started(lab):
             return True
         text = path.read_text(encoding="utf-8", errors="replace")
         return any(text == old for old in _old_scaffolds(lab))

@@ -42,7 +42,9 @@ class Failed(Exception):
     slow · died · flood · garbage
     """
 
-    def __init__(self, outcome: str, text: str, types: Iterable[str] = (), line: int | None = None, code: str = "") -> None:
+    def __init__(
+        self, outcome: str, text: str, types: Iterable[str] = (), line: int | None = None, code: str = ""
+    ) -> None:
         super().__init__(text)
         self.outcome, self.text, self.types, self.line, self.code = outcome, text, list(types), line, code
 
@@ -128,7 +130,9 @@ class Box:
         self._drain = threading.Thread(target=self._read_output, args=(output,), daemon=True)
         self._drain.start()
 
-    def load(self, path: Path, forbidden: Iterable[str] = (), variants: Path | None = None, name: str | None = None) -> None:
+    def load(
+        self, path: Path, forbidden: Iterable[str] = (), variants: Path | None = None, name: str | None = None
+    ) -> None:
         """Loads a lab file; with `variants`, one function of it is replaced by that file's `name`."""
         self._ask("load", str(path), list(forbidden), variants and str(variants), name)
 
@@ -247,7 +251,9 @@ class Kitchen:
     """Makes boxes.  With fork, from one process that has imported `modules`; without, a fresh process each."""
 
     def __init__(self, modules: Iterable[str] = (), fork: bool = sys.platform == "linux") -> None:
-        self.modules, self._control, self._server = list(modules), None, None
+        self.modules = list(modules)
+        self._control: socket.socket | None = None
+        self._server: subprocess.Popen[bytes] | None = None
         self._boxes: list[Box] = []
         self._environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
         if fork:
@@ -377,6 +383,7 @@ class Kitchen:
             run.kill()
 
         def wait() -> int:
+            assert run.stdin is not None
             run.stdin.close()
             return run.wait()
 
@@ -385,7 +392,7 @@ class Kitchen:
 
 @functools.cache
 def source_of(function: Callable[..., Any]) -> str:
-    """The probe and the top-level names of the spec that it needs, and nothing else: no oracle enters the lab's process."""
+    """The probe and the top-level names of the spec that it needs, and nothing else: no oracle goes over there."""
     module = inspect.getmodule(function)
     assert module is not None
     statements = ast.parse(inspect.getsource(module)).body

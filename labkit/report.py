@@ -96,7 +96,10 @@ def render(lab: Lab, file: str, results: list[Result], shown: Failure | None, ou
         words = r.note if r.status == "waiting" else WORDS.get(r.status, r.status)
         count = f"{r.tests_passed} of {r.tests} tests" if r.status in ("wrong", "crashed", "slow") else ""
         points = f"{r.points}/{r.task.points}"
-        print(f"  {paint.symbol(symbol)} {r.task.name:{width}}  {points:>5}  {words:12} {paint.dim(count)}".rstrip(), file=out)
+        print(
+            f"  {paint.symbol(symbol)} {r.task.name:{width}}  {points:>5}  {words:12} {paint.dim(count)}".rstrip(),
+            file=out,
+        )
     if shown:
         print(file=out)
         _failure(shown, paint, out)

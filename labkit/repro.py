@@ -61,10 +61,10 @@ def slice_of(calls: list[Call]) -> list[Call]:
         if call.result in needed and call.result is not None:
             needed |= {call.target} | _handles(call)
             kept.append(call)
-        elif call.op == "call" and call.target and (method := _getter(calls, call.target)) and method.target in needed:
-            if method.target:  # a method call on an object that matters may have changed it; a function call has not
-                needed |= {call.target} | _handles(call)
-                kept.append(call)
+        elif call.op == "call" and (method := _getter(calls, call.target)) and method.target in needed - {0}:
+            # A method call on an object that matters may have changed it; a function call has not.
+            needed |= {call.target} | _handles(call)
+            kept.append(call)
     return kept[::-1]
 
 
@@ -144,7 +144,12 @@ def _statement(lab: Lab, call: Call, names: dict[int, str], last: bool) -> list[
         called, shown = f"{call.name}(lab, ", [f"a{i}" for i in range(len(args))]
     else:
         called = names.get(call.target, "lab")
-        shown = [n for n, _ in zip([*parameters(lab, called.removeprefix("lab.")), *map("a{}".format, range(99))], args, strict=False)]
+        shown = [
+            n
+            for n, _ in zip(
+                [*parameters(lab, called.removeprefix("lab.")), *map("a{}".format, range(99))], args, strict=False
+            )
+        ]
         called += "("
     inline = []
     for name, value in zip(shown, args, strict=True):
@@ -167,7 +172,11 @@ def _assign(name: str, text: str) -> list[str]:
     if len(text) <= 110 or "[" not in text:
         return [f"{name} = {text}"]
     wrapped = textwrap.wrap(text, 110, break_long_words=False, break_on_hyphens=False, drop_whitespace=True)
-    return [f"{name} = {wrapped[0]}", *(f"    {line}" for line in wrapped[1:])] if "'" not in text else [f"{name} = {text}"]
+    return (
+        [f"{name} = {wrapped[0]}", *(f"    {line}" for line in wrapped[1:])]
+        if "'" not in text
+        else [f"{name} = {text}"]
+    )
 
 
 def literal(x: Any, names: dict[int, str] | None = None) -> str:
@@ -192,7 +201,7 @@ def literal(x: Any, names: dict[int, str] | None = None) -> str:
 
 
 def _nested(x: Any) -> Any:
-    """Nested lists; a float32 as the shortest decimal that gives the same float32 again, not its 17 digits as a double."""
+    """Nested lists; a float32 as the shortest decimal that gives it again, not as the 17 digits of a double."""
     numbers = values.numbers(x)
     if values.dtype(x) != "float32":
         return numbers.tolist()

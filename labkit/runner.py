@@ -233,7 +233,9 @@ def _run_task(
         return Result(task, "not-run", total, note=f"the whole check may take {WHOLE:g} s, and they were over")
     if used := forbidden_uses(spec.lab, task, file):
         line, name = used[0]
-        return Result(task, "forbidden", total, note=f"line {line} uses {name}, which this task asks you to write yourself")
+        return Result(
+            task, "forbidden", total, note=f"line {line} uses {name}, which this task asks you to write yourself"
+        )
     box = source.box()
     box.deadline = deadline
     try:

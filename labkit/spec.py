@@ -50,12 +50,14 @@ class Check:
         self._last_call = last_call
         return self.log
 
-    def record(self, kind: str, got: Any, want: Any, why: str, rtol: float | None = None, atol: float | None = None) -> None:
+    def record(
+        self, kind: str, got: Any, want: Any, why: str, rtol: float | None = None, atol: float | None = None
+    ) -> None:
         call, direct = self._last_call()
         self.log.append(Record(kind, values.plain(got), values.plain(want), why, rtol, atol, call, direct))
 
     def close(self, got: Any, want: Any, why: str = "", rtol: float | None = None, atol: float | None = None) -> None:
-        """Numbers within tolerance, everything else equal.  The default tolerance follows the dtype (values.TOLERANCE)."""
+        """Numbers within tolerance, everything else equal.  By default it follows the dtype (values.TOLERANCE)."""
         self.record("close", got, want, why, rtol, atol)
 
     def equal(self, got: Any, want: Any, why: str = "") -> None:
@@ -136,7 +138,11 @@ def alike_records(a: Record, b: Record) -> bool:
             return a.ok == b.ok and type(a.got) is type(b.got)
         case "sampled":
             n = min(sum(a.got), sum(b.got))
-            return n > 0 and len(a.got) == len(b.got) and _variation(a.got, [x / sum(b.got) for x in b.got]) < 2 * _allowed(n, len(a.got))
+            return (
+                n > 0
+                and len(a.got) == len(b.got)
+                and _variation(a.got, [x / sum(b.got) for x in b.got]) < 2 * _allowed(n, len(a.got))
+            )
         case "close":
             return values.close(a.got, b.got, a.rtol, a.atol)
     return values.equal(a.got, b.got)

@@ -166,13 +166,13 @@ def describe(x: Any, width: int = 100) -> str:
         return _cut(f"{head} [{few}{', …' if flat.size > 6 else ''}]", width)
     if isinstance(x, float):
         return _short(x)
-    if isinstance(x, list) and len(x) > 1 and len(text := _items(x)) > width:
-        few: list[str] = []
+    if isinstance(x, list) and len(x) > 1 and len(_items(x)) > width:
+        shown: list[str] = []
         for item in x:
-            few.append(describe(item, width // 2))
-            if len(", ".join(few)) > width - 24:
+            shown.append(describe(item, width // 2))
+            if len(", ".join(shown)) > width - 24:
                 break
-        return f"[{', '.join(few[:-1] or few)}, … {len(x)} items]"
+        return f"[{', '.join(shown[:-1] or shown)}, … {len(x)} items]"
     if isinstance(x, list):
         return _cut(_items(x), width)
     if isinstance(x, (str, bytes)) and len(text := repr(x)) > width:

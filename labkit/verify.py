@@ -27,7 +27,17 @@ from labkit.remote import Box, Kitchen
 from labkit.runner import Observation, Spec, kitchen, observe
 
 BUDGET = 3.0  # CPU seconds that a spec may take on its solution, judge and lab together
-SECTIONS = ("build", "tasks", "wrong|mistakes", "library", "full", "interview", "résumé|resume", "extensions", "references")
+SECTIONS = (
+    "build",
+    "tasks",
+    "wrong|mistakes",
+    "library",
+    "full",
+    "interview",
+    "résumé|resume",
+    "extensions",
+    "references",
+)
 
 # Stand-ins that compute nothing.  Each is tried as every function of the lab at once.
 STAND_INS = {
@@ -210,7 +220,9 @@ class Verifier:
         owners = [r.owner for r in scaffold.regions(source) if r.owner]
         written = [w for t in self.lab.tasks for w in t.writes]
         for name in sorted({*owners} ^ {*written} | {w for w in written if written.count(w) > 1}):
-            self.problem(f"{name}: solution.py's TODO regions and lab.toml's `writes` must name the same functions once")
+            self.problem(
+                f"{name}: solution.py's TODO regions and lab.toml's `writes` must name the same functions once"
+            )
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and not ast.get_docstring(node):
                 self.problem(f"solution.py, line {node.lineno}: {node.name} has no docstring")
@@ -271,8 +283,8 @@ def certify_all(labs: list[Lab], seeds: int, jobs: int) -> Iterator[Certificate]
 def table(made: list[Certificate]) -> str:
     """Markdown: one row a lab."""
     rows = [
-        "| lab | tasks | tests | wrong versions caught | named rightly | second wordings named | right versions accepted "
-        "| CPU s a spec |",
+        "| lab | tasks | tests | wrong versions caught | named rightly | second wordings named "
+        "| right versions accepted | CPU s a spec |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for c in made:
@@ -289,7 +301,8 @@ def page(made: list[Certificate], base: Path) -> str:
     passed, refused = wrong - sum(c.caught for c in made), right - sum(c.accepted for c in made)
     parts = [
         "# Certified both ways",
-        f"Wrong versions that pass: **{passed} of {wrong}**.  Right versions that are refused: **{refused} of {right}**.",
+        f"Wrong versions that pass: **{passed} of {wrong}**.  "
+        f"Right versions that are refused: **{refused} of {right}**.",
         f"Each version ran over {made[0].seeds if made else 0} seeds, which draw every size and number anew.  "
         "This page is written by `lab verify --report`; `make test` repeats it on 3 seeds and `make test-full` on 50.",
         "A wrong version is a mistake of the lab's list or another wording of one.  The list was written by the lab's "
@@ -337,12 +350,16 @@ def _print(made: list[Certificate]) -> None:
         )  # fmt: skip
     widths = [max(len(str(row[i])) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
-        print("  ".join(f"{cell:>{w}}" if i else f"{cell:{w}}" for i, (cell, w) in enumerate(zip(row, widths, strict=True))))
+        print(
+            "  ".join(
+                f"{cell:>{w}}" if i else f"{cell:{w}}" for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+            )
+        )
     wrong, right = sum(c.wrong for c in made), sum(c.right for c in made)
     seeds = made[0].seeds if made else 0
     print(
-        f"\nwrong versions that pass: {wrong - sum(c.caught for c in made)} of {wrong}   right versions that are refused: "
-        f"{right - sum(c.accepted for c in made)} of {right}   ({seeds} seeds)"
+        f"\nwrong versions that pass: {wrong - sum(c.caught for c in made)} of {wrong}   "
+        f"right versions that are refused: {right - sum(c.accepted for c in made)} of {right}   ({seeds} seeds)"
     )
     for c in made:
         for text in c.problems:

@@ -201,7 +201,7 @@ def _pack(x: Any, buffers: _Buffers, keep: Callable[[Any], tuple[int, str]] | No
 
 def _code(x: list[Any]) -> str | None:
     kinds = set(map(type, x))
-    if kinds == {int} and -(1 << 63) <= min(x) and max(x) < 1 << 63:
+    if kinds == {int} and min(x) >= -(1 << 63) and max(x) < 1 << 63:
         return "q"
     return "d" if kinds == {float} else None
 
@@ -289,7 +289,11 @@ class _Unpacker:
     def array(self, name: Any, kind: Any, shape: Any, i: Any) -> Any:
         if name not in ("torch", "numpy") or kind not in DTYPES:
             raise WireError("an array of unknown kind")
-        if not isinstance(shape, list) or len(shape) > 16 or not all(type(n) is int and 0 <= n < MAX_DIM for n in shape):
+        if (
+            not isinstance(shape, list)
+            or len(shape) > 16
+            or not all(type(n) is int and 0 <= n < MAX_DIM for n in shape)
+        ):
             raise WireError("an array of impossible shape")
         data = self.buffer(i)
         if math.prod(shape) * DTYPES[kind] != len(data) or math.prod(n or 1 for n in shape) > MAX_DIM:

@@ -1,7 +1,8 @@
 """Scaled dot-product attention, three times: as loops, as two matrix products, and without ever holding the matrix.
 
 Run:  python solution.py                # checks the versions against each other, draws artifacts/attention.png
-      python solution.py --why-sqrt-d   # the measurement behind the README's table
+      python solution.py --why-sqrt-d   # the measurement behind the README's first table
+      python solution.py --memory       # numbers alive at the peak, two products against tiles; --full: up to 16k keys
 Does: forward attention for any number of leading (batch, head) dimensions; gradients come from autograd.
 Does not: dropout, multiple heads (lab 4.2), positions (lab 4.3), gradients by hand.
 
@@ -22,7 +23,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 
-def attention_loops(q: Float[Tensor, "T d"], k: Float[Tensor, "S d"], v: Float[Tensor, "S dv"]) -> Float[Tensor, "T dv"]:
+def attention_loops(
+    q: Float[Tensor, "T d"], k: Float[Tensor, "S d"], v: Float[Tensor, "S dv"]
+) -> Float[Tensor, "T dv"]:
     """Attention for one head in plain Python loops: no matrix product, stable for scores of any size.
 
     Vaswani et al. 2017, eq. 1.
@@ -90,10 +93,20 @@ def draw(path: Path, word: str = "abracadabra") -> None:
     x = 3 * torch.eye(len(letters))[[letters.index(c) for c in word]]  # (T, letters): one direction a letter
     T = len(word)
     figure, axes = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
-    for axis, mask, title in zip(axes, (None, causal_mask(T, T)), ("every key may be seen", "causal: no key of the future")):
+    for axis, mask, title in zip(
+        axes, (None, causal_mask(T, T)), ("every key may be seen", "causal: no key of the future")
+    ):
         _, weights = attention(x, x, x, mask)
         picture = axis.imshow(weights, cmap="Blues", vmin=0, vmax=1)
-        axis.set(title=title, xlabel="key", ylabel="query", xticks=range(T), yticks=range(T), xticklabels=word, yticklabels=word)
+        axis.set(
+            title=title,
+            xlabel="key",
+            ylabel="query",
+            xticks=range(T),
+            yticks=range(T),
+            xticklabels=word,
+            yticklabels=word,
+        )
     figure.colorbar(picture, ax=axes, label="weight (each row sums to 1)")
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path, dpi=120)
@@ -102,7 +115,9 @@ def draw(path: Path, word: str = "abracadabra") -> None:
 
 def why_sqrt_d(queries: int = 2000, keys: int = 16) -> None:
     """What reaches a query during training, with and without √d, for random unit-variance q and k."""
-    print("     d          std of scores  largest weight  gradient at q: mean  median   queries whose scores get < 0.001")
+    print(
+        "     d          std of scores  largest weight  gradient at q: mean  median   queries whose scores get < 0.001"
+    )
     for d in (4, 64, 1024):
         rng = torch.Generator().manual_seed(0)
         q, k = torch.randn(queries, 1, d, generator=rng), torch.randn(queries, keys, d, generator=rng)
@@ -113,16 +128,44 @@ def why_sqrt_d(queries: int = 2000, keys: int = 16) -> None:
             scores.retain_grad()
             weights = scores.softmax(-1)
             ((weights[:, None] @ v)[:, 0] * upstream).sum().backward()
+            assert query.grad is not None
+            assert scores.grad is not None
             at_q, at_scores = query.grad.flatten(1).norm(dim=1), scores.grad.norm(dim=1)
-            print(f"{d:6d}  {name:5s} {scores.std():16.2f} {weights.amax(-1).mean():15.2f} {at_q.mean():20.2f} "
-                  f"{at_q.median():7.4f} {(at_scores < 1e-3).float().mean():34.0%}")
+            print(
+                f"{d:6d}  {name:5s} {scores.std():16.2f} {weights.amax(-1).mean():15.2f} {at_q.mean():20.2f} "
+                f"{at_q.median():7.4f} {(at_scores < 1e-3).float().mean():34.0%}"
+            )
+
+
+def memory(full: bool) -> None:
+    """Tensor elements alive at the peak, one fp32 head with d = dv = 64 and T = S, beyond the arguments."""
+    from labkit.count import LiveMemory
+
+    print("     S   two products, MB   tiles of 64, MB   of 16, MB")
+    for S in (1024, 2048, 4096, *((8192, 16384) if full else ())):
+        rng = torch.Generator().manual_seed(0)
+        q, k, v = (torch.randn(S, 64, generator=rng) for _ in "qkv")
+        peaks = []
+        for block in (None, 64, 16):
+            with LiveMemory(q, k, v) as live:
+                attention_tiled(q, k, v, block) if block else attention(q, k, v)
+            peaks.append(live.peak * 4 / 2**20)
+        print(f"{S:6d} {peaks[0]:18.1f} {peaks[1]:17.2f} {peaks[2]:12.2f}")
 
 
 def main() -> None:
+    """Small mode: compare and draw.  The options print what the README's tables say."""
     parser = argparse.ArgumentParser(description="Attention: compare the versions and draw the weights.")
-    parser.add_argument("--why-sqrt-d", action="store_true", help="print the measurement behind the README's table")
-    if parser.parse_args().why_sqrt_d:
+    parser.add_argument(
+        "--why-sqrt-d", action="store_true", help="print the measurement behind the README's first table"
+    )
+    parser.add_argument("--memory", action="store_true", help="print the memory that each version holds at its peak")
+    parser.add_argument("--full", action="store_true", help="with --memory: up to 16,384 keys (2 GB, a minute)")
+    args = parser.parse_args()
+    if args.why_sqrt_d:
         why_sqrt_d()
+    elif args.memory:
+        memory(args.full)
     else:
         compare_versions()
         draw(Path(__file__).parent / "artifacts" / "attention.png")
@@ -132,4 +175,4 @@ if __name__ == "__main__":
     try:
         main()
     except NotImplementedError as task:
-        sys.exit(f"`{task}` is not written yet.  lab hint 4.1 {task}")
+        sys.exit(f"`{task}` is not written yet.  A hint: lab hint 4.1 {task}")
