@@ -30,7 +30,7 @@ class ForbiddenImport(ImportError):
     """A forbidden package.  An ImportError, because libraries probe for optional packages and expect just that."""
 
 
-def uses(source: str, names: Iterable[str], given: str = "") -> list[tuple[int, str, str]]:
+def uses(source: str | bytes, names: Iterable[str], given: str = "") -> list[tuple[int, str, str]]:
     """Where source uses one of the dotted names: (line, name, enclosing top-level definition or "").
 
     What stands the same in `given` (the scaffold's runner, say) is not the learner's doing and is left out.
@@ -41,7 +41,7 @@ def uses(source: str, names: Iterable[str], given: str = "") -> list[tuple[int, 
         return []
 
 
-def _uses(source: str, names: list[str], given: str) -> list[tuple[int, str, str]]:
+def _uses(source: str | bytes, names: list[str], given: str) -> list[tuple[int, str, str]]:
     theirs = {ast.dump(node) for node in _parse(given).body}
     found = []
     tree = _parse(source)
@@ -58,7 +58,7 @@ def _uses(source: str, names: list[str], given: str) -> list[tuple[int, str, str
     return sorted(set(found))
 
 
-def _parse(source: str) -> ast.Module:
+def _parse(source: str | bytes) -> ast.Module:
     try:
         return ast.parse(source)
     except (SyntaxError, ValueError):
@@ -101,13 +101,23 @@ def watch(names: Iterable[str], folder: Path | None = None) -> None:
             packages.append(name)
         else:
             _trap(owner, attribute, name)
+    places = [p for name in packages for p in _folders(name)]
     if packages:
         sys.meta_path.insert(0, _NoPackage(packages))
         for loaded in list(sys.modules):
             if any(loaded == p or loaded.startswith(p + ".") for p in packages):
                 del sys.modules[loaded]
     if folder is not None:
-        sys.addaudithook(_guard(folder))
+        sys.addaudithook(_guard(folder, places))
+
+
+def _folders(package: str) -> list[str]:
+    """Where an installed package's files are."""
+    try:
+        spec = importlib.util.find_spec(package)
+    except ImportError:
+        spec = None
+    return [os.path.realpath(p) for p in (spec and spec.submodule_search_locations) or ()]
 
 
 def _resolve(name: str) -> tuple[Any, str]:
@@ -138,6 +148,11 @@ def _trap(owner: Any, attribute: str, name: str) -> None:
         held.__init__ = refuse  # type: ignore[misc]  # the class stays a class: isinstance and subclasses still work
     else:
         setattr(owner, attribute, refuse)
+        for other, module in list(
+            sys.modules.items()
+        ):  # its other names: torch.nn.functional shows what torch._C holds
+            if other.split(".")[0] == name.split(".")[0] and getattr(module, "__dict__", {}).get(attribute) is held:
+                setattr(module, attribute, refuse)
 
 
 class _NoPackage(importlib.abc.MetaPathFinder):
@@ -150,15 +165,25 @@ class _NoPackage(importlib.abc.MetaPathFinder):
                 raise ForbiddenImport(name)
 
 
-def _guard(folder: Path) -> Callable[[str, tuple[Any, ...]], None]:
-    """An audit hook that refuses to open the answers of any lab beside this one, compiled or not."""
-    phases = str(folder.resolve().parent.parent)
+def _guard(folder: Path, packages: list[str]) -> Callable[[str, tuple[Any, ...]], None]:
+    """An audit hook that refuses the answers of this repository's labs and of those beside the folder, compiled or not:
+    to open, link, move or remove them; and to open the repository's history or a forbidden package's files."""
+    base = Path(__file__).resolve().parent.parent
+    phases = tuple(str(p) + os.sep for p in (base / "phases", folder.resolve().parent.parent))
+    closed = tuple(p + os.sep for p in (str(base / ".git"), *packages))
+    # Bound here: a lab may put other things in place of what stands in these modules.
+    answers, real, decode, kinds = ANSWERS, os.path.realpath, os.fsdecode, (str, bytes, os.PathLike)
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
-        if event != "open" or not isinstance(args[0], (str, bytes, os.PathLike)):
+        if event not in ("open", "os.link", "os.symlink", "os.rename", "os.remove"):
             return
-        path = os.path.realpath(os.fsdecode(args[0]))
-        if path.startswith(phases + os.sep) and os.path.basename(path).split(".")[0] in ANSWERS:
-            raise Forbidden(os.path.basename(path))
+        for given in args[: 1 if event in ("open", "os.remove") else 2]:
+            if not isinstance(given, kinds):
+                continue
+            path = real(name := decode(given))
+            beside = event == "open" and args[1] is None and name[:1] != os.sep  # os.open: may be relative to dir_fd
+            last = path.rpartition(os.sep)[2]
+            if path.startswith(closed) or (last.split(".")[0] in answers and (beside or path.startswith(phases))):
+                raise Forbidden(last)
 
     return hook

@@ -128,9 +128,7 @@ class Progress:
             return None
         folder = self.folder / "backup" / lab.id
         folder.mkdir(parents=True, exist_ok=True)
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        names = (f"{stamp}{n}.py" for n in ["", *(f"-{i}" for i in range(2, 1000))])
-        copy = next(folder / n for n in names if not (folder / n).exists())
+        copy = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() // 10**6 % 1000:03}.py"
         copy.write_bytes(path.read_bytes())
         return copy
 

@@ -369,7 +369,7 @@ class Kitchen:
                 sock, _ = door.accept()
                 sock.settimeout(5)
                 with contextlib.suppress(TimeoutError):
-                    if sock.recv(64) == token.encode():
+                    if sock.recv(len(token)) == token.encode():  # not more: "ready" may follow at once
                         break
                 sock.close()
         if wire.receive(sock, deadline=time.monotonic() + 60) != "ready":  # imports done

@@ -293,8 +293,8 @@ def forbidden_uses(lab: Lab, task: Task, file: Path) -> list[tuple[int, str]]:
         w.split(".")[0] for w in task.writes
     }
     try:
-        given, source = scaffold.generate(lab), file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError):
+        given, source = scaffold.generate(lab), file.read_bytes()
+    except OSError:
         return []
     return [(line, name) for line, name, owner in forbid.uses(source, task.forbidden, given) if owner not in others]
 

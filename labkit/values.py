@@ -144,7 +144,7 @@ def leaves(x: Any) -> Iterator[Any]:
 
 
 def size(x: Any) -> int:
-    """How much a person would have to read: array elements, characters, list items, summed."""
+    """How much a person would have to read: array elements, characters, digits, list items, summed."""
     if library(x):
         return int(math.prod(x.shape)) + 1
     if isinstance(x, (str, bytes)):
@@ -153,7 +153,7 @@ def size(x: Any) -> int:
         return 1 + sum(size(y) for y in x)
     if isinstance(x, dict):
         return 1 + sum(size(k) + size(v) for k, v in x.items())
-    return 1
+    return len(repr(x)) if type(x) is int else 1
 
 
 def describe(x: Any, width: int = 100) -> str:
@@ -162,8 +162,12 @@ def describe(x: Any, width: int = 100) -> str:
         shape = "×".join(map(str, x.shape)) or "0-d"
         head = f"{'tensor' if library(x) == 'torch' else 'array'} {shape} {dtype(x)}"
         flat = numbers(x).reshape(-1)
-        few = ", ".join(_short(v) for v in flat[:6].tolist())
-        return _cut(f"{head} [{few}{', …' if flat.size > 6 else ''}]", width)
+        for n in (6, 4, 2):  # as many numbers as there is room for
+            few = ", ".join(_short(v) for v in flat[:n].tolist())
+            text = f"{head} [{few}{', …' if flat.size > n else ''}]"
+            if len(text) <= width:
+                break
+        return _cut(text, width)
     if isinstance(x, float):
         return _short(x)
     if isinstance(x, list) and len(x) > 1 and len(_items(x)) > width:

@@ -62,5 +62,5 @@ def _read(lab: Lab, file: str, kind: str) -> list[Variant]:
 
 def _functions(lab: Lab, file: str) -> dict[str, Any]:
     """Everything in the file: a variant may be a function, a classmethod or a class."""
-    module = load(str(lab.file(file)), f"{file[:-3]}_{lab.id.replace('.', '_')}")
+    module = load(str(lab.file(file)), f"{file[:-3]}_{lab.id.replace('.', '_')}", keep=True)
     return vars(module)

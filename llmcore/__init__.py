@@ -1,0 +1,1 @@
+"""What LLM systems are made of, one idea a module: small enough to read, fast enough to use."""

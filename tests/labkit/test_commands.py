@@ -1,0 +1,382 @@
+"""The `lab` command as a learner uses it, on a tiny lab in a repository of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import write
+
+from labkit import catalog, scaffold
+from labkit.cli import main
+from labkit.progress import Progress
+
+MISTAKES = """
+from labkit.spec import alike, mistake
+
+
+@mistake("double", says="It squares instead of doubling.")
+def squares(x):
+    return x * x
+
+
+@mistake("double", says="One is added.")
+def one_more(x):
+    return 2 * x + 1
+
+
+@alike("squares")
+def to_the_power_of_two(x):
+    return x**2
+
+
+@mistake("quadruple", says="`times` is ignored.")
+def once_only(x, times=1):
+    return 4 * x
+
+
+@mistake("negate", says="The absolute value: right for positive numbers only.")
+def absolute(x):
+    return -abs(x)
+"""
+EQUIVALENTS = """
+from labkit.spec import equivalent
+
+
+@equivalent("double")
+def added(x):
+    return x + x
+
+
+@equivalent("double")
+def shifted(x):
+    return x << 1
+
+
+@equivalent("quadruple")
+def powers(x, times=1):
+    return x * 4**times
+
+
+@equivalent("quadruple")
+def recursion(x, times=1):
+    return x if not times else recursion(4 * x, times - 1)
+
+
+@equivalent("negate")
+def from_zero(x):
+    return 0 - x
+
+
+@equivalent("negate")
+def complement(x):
+    return ~x + 1
+"""
+RIGHT = {"double": "2 * x", "quadruple": "x * 4**times", "negate": "-x"}
+
+
+@pytest.fixture
+def lab(lab_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> catalog.Lab:
+    (tmp_path / "labkit").mkdir()
+    write(lab_folder / "mistakes.py", MISTAKES)
+    write(lab_folder / "equivalents.py", EQUIVALENTS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    made = catalog.read(lab_folder)
+    scaffold.write(made.file("lab.py"), scaffold.generate(made))
+    return made
+
+
+def fill(lab: catalog.Lab, **bodies: str) -> None:
+    """lab.py with these functions written, the others still empty."""
+    text = scaffold.generate(lab)
+    for name, body in bodies.items():
+        text = text.replace(f'raise NotImplementedError("{name}")', f"return {body}")
+    lab.file("lab.py").write_text(text)
+
+
+def run(*words: str) -> int:
+    try:
+        return main(list(words))
+    except SystemExit as e:  # argparse's way out
+        return int(e.code or 0)
+
+
+def check(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict]:
+    code = run("check", "99.1", "--json", *words)
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_an_untouched_lab_is_not_started_and_exits_1(lab, capsys):
+    code, data = check(capsys)
+    assert code == 1
+    assert [t["status"] for t in data["tasks"]] == ["not-started", "waiting", "not-started"]
+    assert data["failure"] is None
+    assert (data["points"], data["max_points"]) == (0, 9)
+
+
+def test_a_right_lab_passes_and_is_remembered_by_its_hash(lab, capsys):
+    fill(lab, **RIGHT)
+    code, data = check(capsys)
+    assert (code, data["passed"], data["points"]) == (0, True, 9)
+    assert Progress(Path.cwd()).done(lab)
+    assert not Progress(Path.cwd()).changed(lab)
+    with lab.file("lab.py").open("a") as f:
+        f.write("# a thought\n")
+    assert Progress(Path.cwd()).changed(lab)
+    run("list")
+    assert "changed since it passed" in capsys.readouterr().out
+
+
+def test_the_mistake_is_named_and_one_failure_is_shown(lab, capsys):
+    fill(lab, double="x * x", quadruple="x * 4**times", negate="-abs(x)")
+    assert run("check", "99.1") == 1
+    out = capsys.readouterr().out
+    assert "It squares instead of doubling.  (99.1/squares)" in out
+    assert "waiting for double" in out
+    assert "absolute value" not in out  # the second failure waits its turn
+    assert "called    double(" in out
+
+
+def test_another_wording_of_a_mistake_is_named_and_another_mistake_is_not(lab, capsys):
+    fill(lab, **{**RIGHT, "quadruple": "double(double(x))"})
+    assert check(capsys)[1]["failure"]["likely"] == [{"mistake": "99.1/once_only", "says": "`times` is ignored."}]
+    fill(lab, **{**RIGHT, "double": "3 * x"})
+    likely = check(capsys)[1]["failure"]["likely"]
+    assert [x["mistake"] for x in likely] in ([], [""])
+
+
+def test_one_task_brings_its_parents_along_but_only_it_is_reported(lab, capsys):
+    fill(lab, double="2 * x", quadruple="x * 4**times")
+    code, data = check(capsys, "--task", "quadruple")
+    assert code == 0
+    assert [t["task"] for t in data["tasks"]] == ["quadruple"]
+    assert Progress(Path.cwd()).passed(lab) == ["quadruple"]
+    assert check(capsys, "--task", "double")[0] == 0
+    assert Progress(Path.cwd()).passed(lab) == ["double", "quadruple"]
+
+
+def test_a_failing_task_is_no_longer_remembered_as_passed(lab, capsys):
+    fill(lab, **RIGHT)
+    check(capsys)
+    fill(lab, **{**RIGHT, "negate": "x"})
+    check(capsys)
+    assert Progress(Path.cwd()).passed(lab) == ["double", "quadruple"]
+
+
+def test_another_file_is_judged_without_touching_progress(lab, capsys, tmp_path):
+    fill(lab, **RIGHT)
+    elsewhere = tmp_path / "mine.py"
+    elsewhere.write_bytes(lab.file("lab.py").read_bytes())
+    assert check(capsys, "--file", str(elsewhere))[0] == 0
+    assert check(capsys, "--solution")[0] == 0
+    assert Progress(Path.cwd()).passed(lab) == []
+
+
+def test_what_cannot_be_run_exits_2_with_one_line(lab, capsys):
+    for words, say in (
+        (("check", "99.2"), "Did you mean 99.1?"),
+        (("check", "99.1", "--task", "doubel"), "Did you mean double?"),
+        (("check", "99.1", "--file", "nowhere.py"), "There is no file"),
+        (("chekc",), "Did you mean `lab check`?"),
+        (("reset",), "Say which lab"),
+        (("verify", "--seeds", "0"), "--seeds"),
+    ):
+        assert run(*words) == 2
+        err = capsys.readouterr().err
+        assert say in err
+        assert err.count("\n") == 1
+
+
+def test_hints_come_one_at_a_time_and_are_remembered(lab, capsys):
+    run("hint", "99.1", "quadruple")
+    assert "hint 1 of 3, a nudge" in capsys.readouterr().out
+    run("hint", "99.1", "quadruple")
+    out = capsys.readouterr().out
+    assert "hint 1 of 3, a nudge (taken)" in out
+    assert "hint 2 of 3, the plan\n" in out
+    run("hint", "99.1")  # without a task: the first that has not passed, which is another
+    assert "hint 1 of 3" in capsys.readouterr().out
+    progress = Progress(Path.cwd())
+    assert [progress.hints(lab, t) for t in lab.tasks] == [1, 2, 0]
+    for _ in range(3):
+        assert run("hint", "99.1", "quadruple") == 0
+    assert Progress(Path.cwd()).hints(lab, lab.tasks[1]) == 3
+
+
+def test_reset_keeps_what_was_written(lab, capsys):
+    fill(lab, double="x * x")
+    written = lab.file("lab.py").read_text()
+    assert run("reset", "99.1") == 0
+    assert lab.file("lab.py").read_text() == scaffold.generate(lab)
+    fill(lab, double="x * x * x")
+    run("reset", "99.1")
+    kept = sorted(Path(".lab/backup/99.1").iterdir())
+    assert [p.read_text() for p in kept] == [written, written.replace("x * x", "x * x * x")]
+    run("reset", "99.1")  # nothing of theirs: nothing to keep
+    assert len(list(Path(".lab/backup/99.1").iterdir())) == 2
+
+
+def git(*words: str) -> None:
+    who = ["-c", "user.name=n", "-c", "user.email=e@example.org"]
+    subprocess.run(["git", *who, *words], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("known_by", ["record", "history"])
+def test_update_renews_only_what_the_learner_has_not_touched(lab, capsys, known_by):
+    if known_by == "record":
+        run("next")  # the learner has seen this scaffold
+    else:
+        git("init", "-q")
+        git("add", "phases")
+        git("commit", "-qm", "first")
+    solution = lab.file("solution.py")
+    solution.write_text(solution.read_text().replace("# TODO: twice x", "# TODO: twice x, please"))
+    if known_by == "history":
+        git("commit", "-qam", "second")
+    run("update")
+    assert "updated" in capsys.readouterr().out
+    assert "please" in lab.file("lab.py").read_text()
+    fill(lab, double="2 * x")
+    mine = lab.file("lab.py").read_text()
+    solution.write_text(solution.read_text().replace("please", "now"))
+    run("update")
+    assert "kept: it is yours" in capsys.readouterr().out
+    assert lab.file("lab.py").read_text() == mine
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"labs": {"99.1": 3}}', '{"labs": {"99.1": {"hints": {}}}}', "\udcff"]
+)
+def test_a_corrupt_record_is_set_aside_with_a_message(lab, capsys, text):
+    folder = Path(".lab")
+    folder.mkdir()
+    (folder / "progress.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    fill(lab, **RIGHT)
+    assert run("check", "99.1") == 0
+    assert "could not be read" in capsys.readouterr().err
+    assert [p.name.startswith("progress.json.unreadable") for p in folder.glob("progress.json.*")] == [True]
+    assert Progress(Path.cwd()).done(lab)
+
+
+def test_a_corrupt_cache_is_computed_anew(lab, capsys):
+    fill(lab, **{**RIGHT, "double": "x * x"})
+    first = check(capsys)[1]["failure"]["likely"]
+    (stored,) = Path(".lab/cache").glob("*.bin")
+    data = stored.read_bytes()
+    for damage in (b"", data[:-3], b"\xff" * len(data)):
+        stored.write_bytes(damage)
+        assert check(capsys)[1]["failure"]["likely"] == first
+        assert stored.read_bytes() == data
+
+
+def test_repro_prints_a_program_that_shows_the_failure(lab, capsys, tmp_path):
+    fill(lab, **{**RIGHT, "quadruple": "double(double(x))"})
+    assert run("repro", "99.1") == 0
+    program = capsys.readouterr().out
+    assert "times=2" in program
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    got, want = (int(line.split()[1]) for line in done.stdout.splitlines())
+    assert want == 4 * got
+    x = int(program.split("quadruple(")[1].split(",")[0])
+    assert x <= 9  # numbers go up to 99, and among twenty seeds there is one of a single digit
+
+
+def test_repro_says_when_nothing_fails(lab, capsys):
+    fill(lab, **RIGHT)
+    assert run("repro", "99.1") == 0
+    assert "Nothing fails" in capsys.readouterr().err
+
+
+def test_next_moves_on_when_a_lab_is_done(lab, capsys):
+    run()
+    assert "99.1 Numbers" in capsys.readouterr().out
+    fill(lab, **RIGHT)
+    check(capsys)
+    run("next")
+    assert "All 1 labs passed" in capsys.readouterr().out
+
+
+def test_every_command_explains_itself(capsys):
+    from labkit.cli import COMMANDS
+
+    for name in COMMANDS:
+        assert run(name, "--help") == 0
+        assert len(capsys.readouterr().out.splitlines()) > 5, name
+
+
+def test_lab_certifies_itself(lab, capsys):
+    """The README and hints of the tiny lab are not in order; everything else is, and the numbers say so."""
+    run("verify", "99.1", "--seeds", "4", "--json")
+    (made,) = json.loads(capsys.readouterr().out)
+    assert (made["caught"], made["wrong"]) == (5, 5)
+    assert (made["named"], made["named_alike"]) == (4, 1)
+    assert (made["accepted"], made["right"]) == (7, 7)
+    assert not [p for p in made["problems"] if "README" not in p and "hints" not in p and "docstring" not in p]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "says"),
+    [
+        ("mistakes.py", "return x * x", "return 2 * x", "PASSES: squares"),
+        ("mistakes.py", "return x**2", "return 2 * x + 1", "takes to_the_power_of_two for one_more, not for squares"),
+        ("mistakes.py", "return 2 * x + 1", "return x * x", "takes squares for squares or one_more"),
+        ("equivalents.py", "return x << 1", "return x << 2", "REFUSED: shifted"),
+        ("equivalents.py", '@equivalent("double")\ndef added', "def added", "has 1 equivalents"),
+        ("solution.py", "return -x", "return x", "REFUSED: the solution"),
+        ("test_lab.py", "check.equal(lab.negate(3), -3", "check.less(lab.negate(3), -2", None),
+        ("test_lab.py", 'lab.double(x), 2 * x, why="a number"', "len(str(x)) > 0, True", "GUESSABLE"),
+        ("lab.toml", 'after = ["double"]', 'writes = ["quad"]', "must name the same functions once"),
+    ],
+)
+def test_verify_finds_what_is_not_in_order(lab, capsys, file, old, new, says):
+    path = lab.file(file)
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    assert run("verify", "99.1", "--seeds", "2", "--json") == 1
+    (made,) = json.loads(capsys.readouterr().out)
+    found = [p for p in made["problems"] if says and says in p]
+    assert bool(found) == bool(says), made["problems"]
+
+
+def test_starting_imports_neither_torch_nor_numpy(tmp_path):
+    code = "import sys, labkit.cli; sys.exit(bool({'torch', 'numpy'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_output_is_plain_when_it_is_not_a_terminal(lab, capsys):
+    run("list")
+    run("check", "99.1")
+    assert "\033" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("environment", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_colour_is_for_terminals_that_want_it(environment):
+    import pty
+
+    ours, theirs = pty.openpty()
+    env = {**{k: v for k, v in os.environ.items() if k != "NO_COLOR"}, "TERM": "xterm", **environment}
+    subprocess.run([sys.executable, "-m", "labkit.cli", "list"], stdout=theirs, env=env, check=True)
+    os.close(theirs)
+    assert (b"\033[" in os.read(ours, 1 << 16)) == (not environment)
+    os.close(ours)
+
+
+def test_ctrl_c_is_clean(lab, tmp_path):
+    """Interrupted in the middle of an endless task: one line, exit 130, no process left."""
+    import signal
+    import time
+
+    fill(lab, double="[None for _ in iter(int, 1)]")
+    run_it = subprocess.Popen(
+        [sys.executable, "-m", "labkit.cli", "check", "99.1"], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    time.sleep(3)
+    os.killpg(run_it.pid, signal.SIGINT)
+    _, err = run_it.communicate(timeout=10)
+    assert run_it.returncode == 130
+    assert err == "stopped; nothing was changed.\n"
+    alive = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True, check=False).stdout
+    assert not alive
