@@ -18,6 +18,7 @@ import socket
 import sys
 import threading
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ class Server:
         self.handles: list[Any] = [None]
         self.source: list[str] = []
         self.path = ""
+        self.variants: types.ModuleType | None = None
+        self.put_back: Callable[[], None] = lambda: None
 
     def serve(self) -> None:
         while True:
@@ -54,22 +57,27 @@ class Server:
         self.handles.append(x)
         return len(self.handles) - 1, type(x).__name__
 
-    def do_load(self, path: str, forbidden: list[str], variants: str | None, name: str | None) -> None:
-        """Loads the lab; or, for the authors' own files, solution.py with one function of another file put into it."""
+    def do_load(self, path: str, forbidden: list[str], guard: str | None, variants: str | None) -> None:
+        """Loads a lab, out of reach of the answers beside `guard`; and a file of variants, for `swap`."""
         self.path = path
-        self.source = Path(path).read_text(encoding="utf-8-sig", errors="replace").splitlines()
-        ours = variants or (Path(path).name == "solution.py" and Path(path).with_name("lab.toml").exists())
-        forbid.watch(forbidden, None if ours else Path(path).parent)
-        module = load(path, "lab")
-        if variants and name:
-            written = load(variants, "variants", keep=True)
-            variant = getattr(written, name)
-            owner: Any = module
-            *classes, last = getattr(written, getattr(variant, "alike", name)).of.split(".")
-            for part in classes:
-                owner = getattr(owner, part)
-            setattr(owner, last, variant)
-        self.handles[0] = module
+        data = Path(path).read_bytes()
+        self.source = data.decode("utf-8-sig", "replace").splitlines()
+        forbid.watch(forbidden, Path(guard) if guard else None)
+        self.handles[0] = load(path, "lab", data=data)
+        self.variants = load(variants, "variants", keep=True) if variants else None
+        self.put_back = lambda: None
+
+    def do_swap(self, name: str) -> None:
+        """Puts one variant in the place of the lab's function, and back what an earlier swap replaced."""
+        self.put_back()
+        variant = getattr(self.variants, name)
+        owner: Any = self.handles[0]
+        *classes, last = getattr(self.variants, getattr(variant, "alike", name)).of.split(".")
+        for part in classes:
+            owner = getattr(owner, part)
+        original = vars(owner)[last]
+        self.put_back = lambda: setattr(owner, last, original)
+        setattr(owner, last, variant)
 
     def do_get(self, target: Any, name: str) -> Any:
         return getattr(target, name)
@@ -108,15 +116,16 @@ class Server:
         }
 
 
-def load(path: str, name: str, keep: bool = False) -> types.ModuleType:
-    """A module from a file, under a name of our choice.  `keep`: its bytecode may be stored, so the next load is quick."""
+def load(path: str, name: str, keep: bool = False, data: bytes | None = None) -> types.ModuleType:
+    """A module from a file, under a name of our choice.  `keep`: store its bytecode, so that the next load is quick."""
     module = types.ModuleType(name)
     module.__file__ = path
     sys.modules[name] = module  # dataclasses look their module up
     if keep:
         code = importlib.machinery.SourceFileLoader(name, path).get_code(name)
     else:
-        code = compile(Path(path).read_bytes(), path, "exec", dont_inherit=True)  # bytes: Python sees to the encoding
+        data = Path(path).read_bytes() if data is None else data
+        code = compile(data, path, "exec", dont_inherit=True)  # from bytes: Python sees to the encoding
     exec(code, module.__dict__)  # type: ignore[arg-type]
     return module
 

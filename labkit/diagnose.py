@@ -15,7 +15,7 @@ from typing import Any
 
 import labkit
 from labkit import values, variants, wire
-from labkit.remote import Failed, Kitchen
+from labkit.remote import Box, Failed, Kitchen
 from labkit.runner import Observation, Spec, observe
 from labkit.spec import Record, alike_records
 
@@ -53,12 +53,18 @@ def catalogue(
     if stored and (known := _stored(stored)) is not None and known.keys() == listed.keys():
         return listed, known
     found: dict[str, Observation] = {}
-    for name, m in listed.items():
-        box = source.box()
-        try:
+    box: Box | None = None
+    for name, m in listed.items():  # one process for all, until one of them ends it
+        if box is None:
+            box = source.box()
             found[name] = observe(box, spec, task, m.setup, seed)
-        finally:
+        else:
+            found[name] = observe(box, spec, task, lambda b, name=name: b.swap(name), seed)  # type: ignore[misc]
+        if found[name].unfinished:
             box.close()
+            box = None
+    if box:
+        box.close()
     if stored:
         _store(stored, found)
     return listed, found

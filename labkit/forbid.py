@@ -9,6 +9,7 @@ Does not: stop someone determined to get round it; that is what a sandbox is for
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
 import importlib.abc
 import importlib.util
@@ -115,7 +116,7 @@ def _folders(package: str) -> list[str]:
     """Where an installed package's files are."""
     try:
         spec = importlib.util.find_spec(package)
-    except ImportError:
+    except (ImportError, ValueError):
         spec = None
     return [os.path.realpath(p) for p in (spec and spec.submodule_search_locations) or ()]
 
@@ -145,14 +146,13 @@ def _trap(owner: Any, attribute: str, name: str) -> None:
 
     held = getattr(owner, attribute)
     if isinstance(held, type):
-        held.__init__ = refuse  # type: ignore[misc]  # the class stays a class: isinstance and subclasses still work
-    else:
-        setattr(owner, attribute, refuse)
-        for other, module in list(
-            sys.modules.items()
-        ):  # its other names: torch.nn.functional shows what torch._C holds
-            if other.split(".")[0] == name.split(".")[0] and getattr(module, "__dict__", {}).get(attribute) is held:
-                setattr(module, attribute, refuse)
+        with contextlib.suppress(TypeError):  # one written in C takes nothing
+            held.__init__ = refuse  # type: ignore[misc]  # it stays a class: isinstance and subclasses still work
+            return
+    setattr(owner, attribute, refuse)
+    for other, module in list(sys.modules.items()):  # its other names: torch.nn.functional shows what torch._C holds
+        if other.split(".")[0] == name.split(".")[0] and getattr(module, "__dict__", {}).get(attribute) is held:
+            setattr(module, attribute, refuse)
 
 
 class _NoPackage(importlib.abc.MetaPathFinder):

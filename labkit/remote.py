@@ -131,10 +131,21 @@ class Box:
         self._drain.start()
 
     def load(
-        self, path: Path, forbidden: Iterable[str] = (), variants: Path | None = None, name: str | None = None
+        self,
+        path: Path,
+        forbidden: Iterable[str] = (),
+        guard: Path | None = None,
+        variants: Path | None = None,
     ) -> None:
-        """Loads a lab file; with `variants`, one function of it is replaced by that file's `name`."""
-        self._ask("load", str(path), list(forbidden), variants and str(variants), name)
+        """Loads a lab file.  It cannot open the answers of `guard`, a lab folder, nor those of the labs around it.
+
+        `variants` is a file of functions that `swap` can then put in the place of the lab's own.
+        """
+        self._ask("load", str(path), list(forbidden), guard and str(guard), variants and str(variants))
+
+    def swap(self, name: str) -> None:
+        """From now on, this variant stands in for the function it is a variant of, and for no other."""
+        self._ask("swap", name)
 
     def get(self, target: int, name: str) -> Any:
         return self._noted(Call("get", target, name), "get", Reference(target), name)

@@ -29,7 +29,9 @@ def smallest(lab: Lab, task: Task, file: Path) -> tuple[Record, list[Call]] | No
         for seed in range(SEEDS):
             box = source.box()
             try:
-                seen = observe(box, spec, task.name, lambda b: b.load(file, task.forbidden), seed, only=first)
+                seen = observe(
+                    box, spec, task.name, lambda b: b.load(file, task.forbidden, lab.folder), seed, only=first
+                )
             finally:
                 box.close()
             if not seen.failures:

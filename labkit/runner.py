@@ -239,7 +239,7 @@ def _run_task(
     box = source.box()
     box.deadline = deadline
     try:
-        seen = observe(box, spec, task.name, lambda b: b.load(file, task.forbidden), seed)
+        seen = observe(box, spec, task.name, lambda b: b.load(file, task.forbidden, spec.lab.folder), seed)
     finally:
         box.close()
     seen.printed = box.printed  # all of it: closing waits for what is still on its way

@@ -23,8 +23,10 @@ class Variant:
     lab: Lab | None = None
 
     def setup(self, box: Box) -> None:
+        """Loads the solution with this variant in it."""
         assert self.lab is not None
-        box.load(self.lab.file("solution.py"), (), self.lab.file(self.file), self.name)
+        box.load(self.lab.file("solution.py"), variants=self.lab.file(self.file))
+        box.swap(self.name)
 
 
 def mistakes(lab: Lab) -> dict[str, Variant]:

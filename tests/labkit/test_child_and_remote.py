@@ -270,7 +270,7 @@ def test_the_line_is_the_deepest_of_the_labs_own(cook):
     assert e.types[1:] == ["ValueError", "Exception", "BaseException"]
 
 
-def test_a_variant_replaces_one_function(cook, tmp_path):
+def test_a_variant_replaces_one_function_until_the_next_one_does(cook, tmp_path):
     path = write(
         tmp_path / "variants.py",
         """
@@ -278,12 +278,17 @@ def test_a_variant_replaces_one_function(cook, tmp_path):
         wrong.of = "f"
         def method(self): return "changed"
         method.of = "A.g"
+        def reworded(self): return "alike"
+        reworded.alike = "method"
         """,
     )
     source = "def f(x): return x\nclass A:\n    def g(self): return 'original'\ndef h(x): return f(x), A().g()"
     assert cook(source).lab.h(2) == (2, "original")
-    assert cook(source, variants=path, name="wrong").lab.h(2) == (-2, "original")
-    assert cook(source, variants=path, name="method").lab.h(2) == (2, "changed")
+    box = cook(source, variants=path)
+    assert box.lab.h(2) == (2, "original")
+    for name, want in (("wrong", (-2, "original")), ("method", (2, "changed")), ("reworded", (2, "alike"))):
+        box.swap(name)
+        assert box.lab.h(2) == want
 
 
 # ---- what it prints
