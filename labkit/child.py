@@ -8,6 +8,7 @@ systems without fork.  Requests: load · get · call · probe.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import gc
 import importlib
 import importlib.machinery
@@ -150,6 +151,8 @@ def limit() -> None:
 
 def one_run(sock: socket.socket) -> None:
     """Serves until the judge hangs up, and leaves without running whatever the lab registered for the exit."""
+    if hasattr(faulthandler, "register"):
+        faulthandler.register(signal.SIGUSR1, file=2, all_threads=False)  # how the judge asks where a lab hangs
     sys.stdin = open(os.devnull)  # noqa: SIM115  # lives as long as the process
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a hang must not hide what was printed
     sys.dont_write_bytecode = True

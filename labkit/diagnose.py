@@ -128,6 +128,8 @@ def generic(record: Record, stumbled: str = "", failed: Failed | None = None) ->
     if failed is not None:
         return ""
     if stumbled:
+        if "'NoneType' object" in stumbled:
+            return "It returned nothing (None): is a `return` missing?"
         if "unpack" in stumbled or "not iterable" in stumbled:
             return "It returned one value, or none, where several are expected."
         return "What it returned cannot be used as the result should be."

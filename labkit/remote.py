@@ -15,6 +15,7 @@ import functools
 import inspect
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -118,8 +119,11 @@ class Remote:
 class Box:
     """One process holding one lab.  Every request has a deadline; what cannot be answered raises Failed."""
 
-    def __init__(self, sock: socket.socket, output: Any, kill: Callable[[], None], status: Callable[[], int]) -> None:
-        self._sock, self._kill, self._status = sock, kill, status
+    def __init__(
+        self, sock: socket.socket, output: Any, pid: int, kill: Callable[[], None], status: Callable[[], int]
+    ) -> None:
+        self._sock, self._pid, self._kill, self._status = sock, pid, kill, status
+        self._path = ""
         self.lab = Remote(self, 0, "module")
         self.journal: list[Call] = []
         self.deadline = float("inf")  # of the whole check, in time.monotonic() seconds
@@ -141,6 +145,7 @@ class Box:
 
         `variants` is a file of functions that `swap` can then put in the place of the lab's own.
         """
+        self._path = str(path)
         self._ask("load", str(path), list(forbidden), guard and str(guard), variants and str(variants))
 
     def swap(self, name: str) -> None:
@@ -198,7 +203,7 @@ class Box:
                     raise Failed.raised(report)
             raise wire.WireError("an answer that does not belong to the question")
         except wire.Slow:
-            over = Failed("slow", f"no answer within {CALL:g} s", ["TimeoutError"])
+            over = Failed("slow", f"no answer within {CALL:g} s", ["TimeoutError"], *self._where())
         except wire.WireError as e:
             over = Failed("garbage", str(e))
         except wire.Closed:
@@ -206,6 +211,23 @@ class Box:
         self._kill()
         self._over = over
         raise over
+
+    def _where(self) -> tuple[int | None, str]:
+        """The line of the lab's file that a hanging lab is at, and what stands there: its process prints its stack."""
+        if not hasattr(signal, "SIGUSR1"):
+            return None, ""
+        before = len(self._printed)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(self._pid, signal.SIGUSR1)
+        time.sleep(0.2)
+        stack = bytes(self._printed[before:]).decode("utf-8", "replace")
+        del self._printed[before:]
+        found = re.search(rf'File "{re.escape(self._path)}", line (\d+)', stack)
+        if not found:
+            return None, ""
+        lines = Path(self._path).read_text(encoding="utf-8", errors="replace").splitlines()
+        line = int(found[1])
+        return line, lines[line - 1].strip()[:200] if line <= len(lines) else ""
 
     def _died(self) -> Failed:
         self._kill()
@@ -362,7 +384,7 @@ class Kitchen:
                     status.append(-signal.SIGKILL)
             return status[0]
 
-        return Box(ours, os.fdopen(read, "rb"), kill, wait)
+        return Box(ours, os.fdopen(read, "rb"), pid, kill, wait)
 
     def _fresh(self) -> Box:
         token = secrets.token_hex(16)
@@ -398,7 +420,7 @@ class Kitchen:
             run.stdin.close()
             return run.wait()
 
-        return Box(sock, run.stdout, kill, wait)
+        return Box(sock, run.stdout, run.pid, kill, wait)
 
 
 @functools.cache

@@ -19,6 +19,8 @@ from conftest import MODES, descriptors, group, write
 from labkit import remote, wire
 from labkit.remote import Box, Failed, Kitchen, Remote, source_of
 
+NOBODY = (1 << 22) + 1  # larger than any process number
+
 
 def failure(f, *args, **kwargs):
     """The Failed that a call raises; any other exception is a failed test."""
@@ -572,7 +574,7 @@ def peer(monkeypatch):
         def kill():
             killed.append(1)
 
-        box = Box(ours, os.fdopen(read, "rb"), kill, lambda: -9)
+        box = Box(ours, os.fdopen(read, "rb"), NOBODY, kill, lambda: -9)
         thread.start()
         made.append((box, theirs, write_end, thread))
         return box
@@ -754,3 +756,13 @@ def test_the_journal(cook):
     assert box.journal[3].arguments == ([], {"k": 2})
     assert box.journal[-1].arguments == ([1], {"extra": [1]})
     assert box.last_call() == (6, True)
+
+
+def test_a_hanging_lab_is_asked_where_it_is(cook, monkeypatch):
+    monkeypatch.setattr(remote, "CALL", 1.0)
+    box = cook("def g():\n    while True:\n        pass\ndef f():\n    print('begun')\n    g()")
+    e = failure(box.lab.f)
+    assert e.outcome == "slow"
+    assert e.line in (2, 3)
+    assert e.code in ("while True:", "pass")
+    assert box.printed == "begun\n"  # its stack is not taken for something it printed

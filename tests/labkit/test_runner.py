@@ -78,7 +78,7 @@ OUTCOMES = {
     "a missing package": (
         "import no_such_thing",
         "crashed",
-        "it imports no_such_thing, which is not installed at line 6",
+        "it imports no_such_thing, which is not installed (line 6)",
         0,
     ),
     "too large": ("return bytes(65 << 20)", "crashed", "what it returned cannot leave its process", 0),
@@ -100,9 +100,21 @@ def test_too_slow(lab_folder, monkeypatch):
     monkeypatch.setattr(remote, "CALL", 0.4)
     results = check(lab_folder, double="while True: pass")
     assert statuses(results) == {"double": "slow", "quadruple": "waiting", "negate": "passed"}
-    assert results["double"].note == "too slow: no answer within 0.4 s"
+    assert results["double"].note.startswith("too slow: no answer within 0.4 s; it was at line ")
     assert results["quadruple"].note == "waiting for double"
+    assert results["double"].note.endswith(": `while True: pass`")
     assert results["double"].seen.unfinished
+
+
+def test_a_returned_object_that_cannot_be_used_is_wrong_and_no_crash(lab_folder):
+    """The spec asks what the lab returned for its `next`: the error is in what was returned, not in a line of the lab."""
+    write(
+        lab_folder / "test_lab.py",
+        SPEC.replace('check.equal(lab.negate(3), -3, why="three")', "check.equal(lab.negate(3).next, 3)"),
+    )
+    results = check(lab_folder, negate="return (i for i in range(x))")
+    assert statuses(results)["negate"] == "wrong"
+    assert list(results["negate"].seen.stumbled.values())[0].startswith("AttributeError: 'generator' object has no")
 
 
 def test_forbidden_in_the_source(lab_folder):
@@ -269,12 +281,12 @@ REPORTS = {
     "raised": "it raised KeyError at line 3: `x[1]`\n1",
     "unwritten": "1 is not written yet at line 3",
     "syntax": "KeyError in line 3: 1: `x[1]`",
-    "missing": "it imports 1, which is not installed at line 3",
+    "missing": "it imports 1, which is not installed (line 3)",
     "forbidden": "it uses 1 at line 3, which this task asks you to write yourself",
     "exited": "it called for an exit (KeyError 1) at line 3: `x[1]`",
     "memory": "out of memory at line 3: `x[1]` (1)",
     "unsendable": "what it returned cannot leave its process: 1",
-    "slow": "too slow: 1",
+    "slow": "too slow: 1; it was at line 3: `x[1]`",
     "died": "1",
     "flood": "1, which looks like a print in an endless loop",
     "garbage": "its process broke the protocol: 1",
