@@ -1,6 +1,6 @@
 """The lab's side of the pipe: loads one file, answers calls with plain values, and knows nothing of the spec.
 
-Started by `labkit.remote` in one of two ways: `python -m labkit.child fork FD` is a parent that imports what labs need,
+Started by `labkit.kitchen` in one of two ways: `python -m labkit.child fork FD` is a parent that imports what labs need,
 never computes, and forks a fresh process for each run; `python -m labkit.child fresh PORT` is one run by itself, for
 systems without fork.  Requests: load · get · call · probe.
 """

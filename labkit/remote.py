@@ -1,26 +1,18 @@
 """A lab file in a process of its own.  Expected values never enter it; plain values go in as copies and come out.
 
-    with Kitchen(modules=["torch"]) as kitchen:
-        box = kitchen.box("lab.py")
-        box.lab.attention(q, k, v)        # a call over there; raises Failed if it raises, hangs or dies
+    box.load(Path("lab.py"))
+    box.lab.attention(q, k, v)        # a call over there; raises Failed if it raises, hangs or dies
 
 `box.lab` is a handle, and so is every object the lab returns that is not a plain value.
 """
 
 from __future__ import annotations
 
-import ast
 import contextlib
-import functools
-import inspect
-import json
 import os
 import re
-import secrets
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -29,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from labkit import wire
+from labkit.probe import source_of
 
 CALL = 10.0  # seconds one call may take
 FLOOD = 8 << 20  # bytes a run may print
-ANSWER = 60.0  # seconds the forking process may take for its imports, and for an answer
 KEPT = 64 << 10  # bytes of it that are kept to be shown
 
 
@@ -269,180 +261,8 @@ def _is_report(x: Any) -> bool:
     return False
 
 
-class Gone(Exception):
-    """The process that forks is not there any more, or does not answer: a lab can do that to it."""
-
-
 @dataclass
 class Reference:
     """A handle by its number alone."""
 
     _number: int
-
-
-class Kitchen:
-    """Makes boxes.  With fork, from one process that has imported `modules`; without, a fresh process each."""
-
-    def __init__(self, modules: Iterable[str] = (), fork: bool = sys.platform == "linux") -> None:
-        self.modules = list(modules)
-        self._control: socket.socket | None = None
-        self._server: subprocess.Popen[bytes] | None = None
-        self._boxes: list[Box] = []
-        self._environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
-        if fork:
-            self._start_server()
-
-    def __enter__(self) -> Kitchen:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def box(self) -> Box:
-        """A process with nothing loaded yet."""
-        if not self._control:
-            made = self._fresh()
-        else:
-            try:
-                made = self._forked()
-            except Gone:
-                self._stop_server()
-                self._start_server()
-                made = self._forked()
-        self._boxes.append(made)
-        return made
-
-    def close(self) -> None:
-        for box in self._boxes:
-            with contextlib.suppress(OSError):
-                box.close()
-        if self._control:
-            self._stop_server()
-
-    def _stop_server(self) -> None:
-        """It ends when its socket is closed, and its runs with it."""
-        assert self._control is not None
-        assert self._server is not None
-        self._answers.close()
-        self._control.close()
-        try:
-            self._server.wait(5 if self._ready else 0)  # while it imports, it would not notice
-        except subprocess.TimeoutExpired:
-            self._server.kill()
-            self._server.wait()
-
-    def _start_server(self) -> None:
-        ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "labkit.child", "fork", str(theirs.fileno()), *self.modules]
-        # A session of its own: Ctrl-C reaches `lab` alone, which then closes the socket and so ends the rest.
-        self._server = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True, env=self._environment
-        )
-        theirs.close()
-        ours.settimeout(ANSWER)
-        self._control = ours
-        self._answers = ours.makefile("rb")
-        self._ready = False
-
-    def _tell(self, word: str, *rest: int, descriptors: Iterable[int] = ()) -> Any:
-        assert self._control is not None
-        try:
-            if not self._ready:
-                self._ready = json.loads(self._answers.readline()) == "ready"
-            socket.send_fds(self._control, [json.dumps([word, *rest]).encode()], list(descriptors))
-            return json.loads(self._answers.readline())
-        except (OSError, ValueError):
-            raise Gone("the process that holds labs does not answer") from None
-
-    def _forked(self) -> Box:
-        ours, theirs = socket.socketpair()
-        read, write = os.pipe()
-        try:
-            pid = self._tell("fork", descriptors=[theirs.fileno(), write])
-        except Gone:
-            ours.close()
-            os.close(read)
-            raise
-        finally:
-            theirs.close()
-            os.close(write)
-        status: list[int] = []
-        server = self._server
-
-        def kill() -> None:
-            if status:
-                return
-            for way in (os.killpg, os.kill):
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    way(pid, signal.SIGKILL)
-
-        def wait() -> int:
-            if not status:
-                try:
-                    status.append(self._tell("wait", pid) if server is self._server else -signal.SIGKILL)
-                except Gone:  # with its parent gone, the system takes it away
-                    status.append(-signal.SIGKILL)
-            return status[0]
-
-        return Box(ours, os.fdopen(read, "rb"), pid, kill, wait)
-
-    def _fresh(self) -> Box:
-        token = secrets.token_hex(16)
-        with socket.create_server(("127.0.0.1", 0)) as door:
-            command = [sys.executable, "-m", "labkit.child", "fresh", str(door.getsockname()[1]), *self.modules]
-            run = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                start_new_session=True, env=self._environment,
-            )  # fmt: skip
-            assert run.stdin is not None
-            run.stdin.write(token.encode() + b"\n")
-            run.stdin.flush()  # and it stays open: when it closes, the run knows that this process is gone
-            door.settimeout(30)
-            while True:  # another program on this machine may knock; only the child knows the token
-                sock, _ = door.accept()
-                sock.settimeout(5)
-                with contextlib.suppress(TimeoutError):
-                    if sock.recv(len(token)) == token.encode():  # not more: "ready" may follow at once
-                        break
-                sock.close()
-        if wire.receive(sock, deadline=time.monotonic() + 60) != "ready":  # imports done
-            raise RuntimeError("the process that holds the lab could not be started")
-
-        def kill() -> None:
-            # Not poll(): the group outlives its leader, and its number is ours only until the leader is waited for.
-            if run.returncode is None and hasattr(os, "killpg"):
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(run.pid, signal.SIGKILL)
-            run.kill()
-
-        def wait() -> int:
-            assert run.stdin is not None
-            run.stdin.close()
-            return run.wait()
-
-        return Box(sock, run.stdout, run.pid, kill, wait)
-
-
-@functools.cache
-def source_of(function: Callable[..., Any]) -> str:
-    """The probe and the top-level names of the spec that it needs, and nothing else: no oracle goes over there."""
-    module = inspect.getmodule(function)
-    assert module is not None
-    statements = ast.parse(inspect.getsource(module)).body
-    defines: dict[str, ast.stmt] = {}
-    for s in statements:
-        if isinstance(s, (ast.Import, ast.ImportFrom)):
-            defines |= {(a.asname or a.name).split(".")[0]: s for a in s.names}
-        elif isinstance(s, (ast.FunctionDef, ast.ClassDef)):
-            defines[s.name] = s
-        elif isinstance(s, (ast.Assign, ast.AnnAssign)):
-            targets = s.targets if isinstance(s, ast.Assign) else [s.target]
-            defines |= {n.id: s for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
-    needed: set[ast.stmt] = set()
-    todo = [function.__name__]
-    while todo:
-        s = defines.get(todo.pop())  # type: ignore[assignment]
-        if s is not None and s not in needed:
-            needed.add(s)
-            todo += [n.id for n in ast.walk(s) if isinstance(n, ast.Name)]
-    return "\n".join(ast.unparse(s) for s in statements if s in needed)

@@ -9,7 +9,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from labkit import diagnose, runner, values
+from labkit import calls, runner, symptoms, values
 from labkit.catalog import Lab
 from labkit.runner import LOADING, Key, Result, Spec
 
@@ -60,7 +60,7 @@ def failure(lab: Lab, spec: Spec, result: Result, likely: list[tuple[str, str]])
     record, error = seen.records[key], seen.errors.get(key)
     test = next((t for t in spec.tests if t.name == key[0]), None)
     claim = key[0].removeprefix("test_").replace("_", " ") if test else "loading the file"
-    called = runner.call_text(lab, seen.calls.get(key, []))
+    called = calls.call_text(lab, seen.calls.get(key, []))
     if error is not None:
         got, expected = runner.explain(error), ""
         if error.outcome == "slow" and key[0] == LOADING:
@@ -69,10 +69,10 @@ def failure(lab: Lab, spec: Spec, result: Result, likely: list[tuple[str, str]])
         got, expected = f"something the test cannot use ({seen.stumbled[key]})", ""
     else:
         got, expected = values.describe(record.got), _wish(record)
-    if not likely and (guess := diagnose.generic(record, seen.stumbled.get(key, ""), error)):
+    if not likely and (guess := symptoms.generic(record, seen.stumbled.get(key, ""), error)):
         likely = [("", guess)]
     words = f"{claim}: {record.why}" if record.why else claim
-    where = "" if error or key in seen.stumbled else diagnose.difference(record)
+    where = "" if error or key in seen.stumbled else symptoms.difference(record)
     return Failure(result, key, words, called, expected, got, where, likely)
 
 

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from labkit import values
+from labkit.calls import parameters
 from labkit.catalog import Lab, Task
-from labkit.remote import Call, Reference, source_of
-from labkit.runner import Spec, kitchen, observe, parameters
+from labkit.probe import source_of
+from labkit.remote import Call, Reference
+from labkit.runner import Spec, kitchen, observe
 from labkit.spec import Record
 
 SEEDS = 20

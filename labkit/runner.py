@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labkit import forbid, scaffold, values
+from labkit import forbid, scaffold
 from labkit.catalog import Lab, LabError, Task
 from labkit.child import load
-from labkit.remote import Box, Call, Failed, Kitchen
+from labkit.kitchen import Kitchen
+from labkit.remote import Box, Call, Failed
 from labkit.spec import Record, check
 
 WHOLE = 60.0  # seconds a check of all tasks may take
@@ -313,60 +314,6 @@ def forbidden_uses(lab: Lab, task: Task, file: Path) -> list[tuple[int, str]]:
     except OSError:
         return []
     return [(line, name) for line, name, owner in forbid.uses(source, task.forbidden, given) if owner not in others]
-
-
-def call_text(lab: Lab, calls: list[Call], width: int = 60) -> str:
-    """The last call of a journal, as one would write it: `attention(q=tensor 3×4 float32 […], mask=…)`."""
-    if not calls:
-        return ""
-    call = calls[-1]
-    if call.op == "get":
-        return f"{_target(calls, call.target)}{call.name}"
-    args, kwargs = call.arguments
-    if call.op == "probe":
-        return f"{call.name}({', '.join(['lab', *(_short(a, width) for a in args)])})   # runs beside your code"
-    name = _called(calls, call)
-    names = parameters(lab, name)
-    shown = [f"{n}={_short(a, width)}" for n, a in zip([*names, *["…"] * len(args)], args, strict=False)]
-    if len(args) == 1:
-        shown = [_short(args[0], width)]
-    return f"{name}({', '.join(shown + [f'{k}={_short(v, width)}' for k, v in kwargs.items()])})"
-
-
-def _short(x: Any, width: int) -> str:
-    return "…" if hasattr(x, "_number") else values.describe(x, width)
-
-
-def _called(calls: list[Call], call: Call) -> str:
-    got = next((c for c in reversed(calls) if c.op == "get" and c.result == call.target), None)
-    return f"{_target(calls, got.target)}{got.name}" if got else "…"
-
-
-def _target(calls: list[Call], handle: int) -> str:
-    if handle == 0:
-        return ""
-    made = next((c for c in reversed(calls) if c.result == handle), None)
-    if made is None:
-        return "…."
-    if made.op == "call":
-        return f"{_called(calls, made)}(…)."
-    return f"{made.name}." if made.op == "get" else "…."
-
-
-def parameters(lab: Lab, name: str) -> list[str]:
-    """The parameter names of a function or method of solution.py, without self."""
-    import ast
-
-    nodes: list[ast.stmt] = ast.parse(lab.file("solution.py").read_text(encoding="utf-8")).body
-    found: ast.AST | None = None
-    for part in re.sub(r"\(…\)", "", name).split("."):
-        found = next((n for n in nodes if getattr(n, "name", None) == part), None)
-        nodes = found.body if isinstance(found, ast.ClassDef) else []
-    if isinstance(found, ast.ClassDef):
-        found = next((n for n in found.body if getattr(n, "name", None) == "__init__"), None)
-    if not isinstance(found, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        return []
-    return [a.arg for a in (*found.args.posonlyargs, *found.args.args) if a.arg not in ("self", "cls")]
 
 
 def _name(kind: str, lab: Lab) -> str:

@@ -17,13 +17,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from labkit import catalog, diagnose, report, scaffold, variants
 from labkit.catalog import Lab, LabError
-from labkit.remote import Box, Kitchen
+from labkit.certificate import Certificate, page, show
+from labkit.kitchen import Kitchen
+from labkit.remote import Box
 from labkit.runner import Observation, Spec, kitchen, observe
 
 BUDGET = 3.0  # CPU seconds that a spec may take on its solution, judge and lab together
@@ -48,37 +49,6 @@ STAND_INS = {
     "returns its argument": "lambda *a, **k: a[-1] if a else None",
     "returns its first argument": "lambda *a, **k: a[0] if a else None",
 }
-
-
-@dataclass
-class Certificate:
-    """What was found out about one lab."""
-
-    lab: str
-    title: str
-    seeds: int
-    tasks: int = 0
-    tests: int = 0
-    mistakes: int = 0
-    caught: int = 0
-    alikes: int = 0
-    equivalents: int = 0
-    accepted: int = 0
-    named: int = 0
-    named_alike: int = 0
-    spec_seconds: float = 0.0
-    seconds: float = 0.0
-    problems: list[str] = field(default_factory=list)
-
-    @property
-    def wrong(self) -> int:
-        """Wrong versions tried: mistakes and their second wordings."""
-        return self.mistakes + self.alikes
-
-    @property
-    def right(self) -> int:
-        """Right versions tried: the solution and its equivalents."""
-        return self.equivalents + 1
 
 
 class Verifier:
@@ -300,46 +270,6 @@ def certify_all(labs: list[Lab], seeds: int, jobs: int) -> Iterator[Certificate]
         yield from pool.map(certify, [lab.folder for lab in labs], [seeds] * len(labs))
 
 
-def table(made: list[Certificate]) -> str:
-    """Markdown: one row a lab."""
-    rows = [
-        "| lab | tasks | tests | wrong versions caught | named rightly | second wordings named "
-        "| right versions accepted | CPU s a spec |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
-    ]
-    for c in made:
-        rows.append(
-            f"| {c.lab} {c.title} | {c.tasks} | {c.tests} | {c.caught}/{c.wrong} | {c.named}/{c.mistakes} "
-            f"| {c.named_alike}/{c.alikes} | {c.accepted}/{c.right} | {c.spec_seconds:.2f} |"
-        )
-    return "\n".join(rows)
-
-
-def page(made: list[Certificate], base: Path) -> str:
-    """The published report: both error rates, and what each lab was tried against."""
-    wrong, right = sum(c.wrong for c in made), sum(c.right for c in made)
-    passed, refused = wrong - sum(c.caught for c in made), right - sum(c.accepted for c in made)
-    parts = [
-        "# Certified both ways",
-        f"Wrong versions that pass: **{passed} of {wrong}**.  "
-        f"Right versions that are refused: **{refused} of {right}**.",
-        f"Each version ran over {made[0].seeds if made else 0} seeds, which draw every size and number anew.  "
-        "This page is written by `lab verify --report`; `make test` repeats it on 3 seeds and `make test-full` on 50.",
-        "A wrong version is a mistake of the lab's list or another wording of one.  The list was written by the lab's "
-        "authors, so these rates say nothing about mistakes that nobody thought of.",
-        table(made),
-    ]
-    for c in made:
-        lab = catalog.find(base, c.lab)
-        parts.append(f"## {c.lab} {c.title}")
-        listed = variants.mistakes(lab)
-        for t in lab.tasks:
-            says = [f"- `{m.name}`: {m.says}" for m in listed.values() if m.task == t.name]
-            same = [f"`{e.name}`" for e in variants.equivalents(lab) if e.task == t.name]
-            parts.append(f"**{t.name}** accepts {', '.join(same)}, and catches\n\n" + "\n".join(says))
-    return "\n\n".join(parts) + "\n"
-
-
 def main(ids: list[str], seeds: int, write: bool, as_json: bool, jobs: int) -> int:
     """`lab verify`: 0 when every lab is certified, 1 when one is not."""
     base = catalog.root()
@@ -354,33 +284,8 @@ def main(ids: list[str], seeds: int, write: bool, as_json: bool, jobs: int) -> i
     if as_json:
         print(json.dumps([{**asdict(c), "wrong": c.wrong, "right": c.right} for c in made], indent=1))
     else:
-        _print(made)
+        show(made)
     if write:
         scaffold.write(base / "phases" / "CERTIFIED.md", page(made, base))
         print("wrote phases/CERTIFIED.md", file=sys.stderr)
     return 1 if any(c.problems for c in made) else 0
-
-
-def _print(made: list[Certificate]) -> None:
-    rows: list[tuple[Any, ...]] = [("lab", "wrong caught", "named", "wordings", "right accepted", "spec", "whole")]
-    for c in made:
-        rows.append(
-            (c.lab, f"{c.caught}/{c.wrong}", f"{c.named}/{c.mistakes}", f"{c.named_alike}/{c.alikes}",
-             f"{c.accepted}/{c.right}", f"{c.spec_seconds:.2f} s", f"{c.seconds:.0f} s")
-        )  # fmt: skip
-    widths = [max(len(str(row[i])) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        print(
-            "  ".join(
-                f"{cell:>{w}}" if i else f"{cell:{w}}" for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-            )
-        )
-    wrong, right = sum(c.wrong for c in made), sum(c.right for c in made)
-    seeds = made[0].seeds if made else 0
-    print(
-        f"\nwrong versions that pass: {wrong - sum(c.caught for c in made)} of {wrong}   "
-        f"right versions that are refused: {right - sum(c.accepted for c in made)} of {right}   ({seeds} seeds)"
-    )
-    for c in made:
-        for text in c.problems:
-            print(f"✗ {c.lab}  {text}")

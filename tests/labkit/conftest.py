@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from labkit.remote import Box, Kitchen
+from labkit.kitchen import Kitchen
+from labkit.remote import Box
 
 MODES = [pytest.param(True, id="fork"), pytest.param(False, id="fresh")]
 

@@ -17,7 +17,9 @@ import torch
 from conftest import MODES, descriptors, group, write
 
 from labkit import remote, wire
-from labkit.remote import Box, Failed, Kitchen, Remote, source_of
+from labkit.kitchen import Kitchen
+from labkit.probe import source_of
+from labkit.remote import Box, Failed, Remote
 
 NOBODY = (1 << 22) + 1  # larger than any process number
 
@@ -443,7 +445,7 @@ def test_tighter_limits_of_the_system_are_no_obstacle(tmp_path):
     code = f"""
         import resource
         from pathlib import Path
-        from labkit.remote import Kitchen
+        from labkit.kitchen import Kitchen
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
         with Kitchen(fork=True) as kitchen:
             box = kitchen.box()
@@ -527,7 +529,7 @@ def test_closing_at_once_is_quick_and_quiet(capfd):
 JUDGE = """
 import sys, time
 from pathlib import Path
-from labkit.remote import Kitchen
+from labkit.kitchen import Kitchen
 kitchen = Kitchen(fork={fork})
 box = kitchen.box()
 box.load(Path({path!r}))

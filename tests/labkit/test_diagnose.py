@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from labkit.diagnose import best, difference, explains, generic
+from labkit.diagnose import best, explains
 from labkit.runner import Observation
 from labkit.spec import Record
+from labkit.symptoms import difference, generic
 from labkit.values import Opaque
 
 

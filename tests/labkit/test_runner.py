@@ -6,10 +6,11 @@ import time
 import pytest
 from conftest import SPEC, TOML, write
 
-from labkit import catalog, remote, runner
+from labkit import calls, catalog, remote, runner
+from labkit.calls import call_text
 from labkit.catalog import LabError
 from labkit.remote import Failed
-from labkit.runner import Spec, call_text, explain, kitchen, observe, run
+from labkit.runner import Spec, explain, kitchen, observe, run
 
 RIGHT = """
 def double(x):
@@ -367,7 +368,7 @@ def test_a_record_before_any_call(lab_folder):
     ],
 )
 def test_parameters(lab_folder, name, parameters):
-    assert runner.parameters(catalog.read(lab_folder), name) == parameters
+    assert calls.parameters(catalog.read(lab_folder), name) == parameters
 
 
 def test_tasks_that_forbid_a_package_are_checked_without_it(lab_folder):

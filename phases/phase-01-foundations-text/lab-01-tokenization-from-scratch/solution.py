@@ -226,9 +226,8 @@ def main() -> None:
     lab = sys.modules[__name__]
     report.touch(lab)
     if arguments.text is not None:
-        report.show(
-            lab, arguments.text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        )  # whatever the shell sent
+        text = arguments.text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")  # whatever the shell sent
+        report.show(lab, text)
     elif arguments.library:
         report.library(lab)
     else:

@@ -94,12 +94,13 @@ def split(text: str, share: float = 0.9) -> tuple[str, str]:
 
 def ask(get: Callable[[], Any]) -> Any:
     """What needs an asset, or None after one sentence that says how to get it."""
-    from llmcore.assets import AssetMissing
+    from llmcore.assets import COMMAND, AssetMissing
 
     try:
         return get()
     except AssetMissing as missing:
-        print(f"{missing}  Going on without it.", file=sys.stderr)
+        words = str(missing).replace(COMMAND, "lab assets")  # the same command, by the name that learners know
+        print(f"{words}  Going on without it.", file=sys.stderr)
         return None
 
 
@@ -153,7 +154,8 @@ def touch(lab: ModuleType) -> None:
         tokenizer.train(["a"])
         tokenizer.decode(tokenizer.encode("a"))
     last = lab.ByteTokenizer()
-    last.decode(last.encode("a")[: last.ready([97])])
+    last.decode(last.encode("a"))
+    last.ready([97])
     lab.coverage(["a"], ["a"], [1])
 
 
@@ -239,9 +241,9 @@ def draw_compression(rows: list[Row]) -> None:
     """A dot for each text and tokenizer: filled when the text comes back, hollow when it does not."""
     figure, axis = picture(1, (10, 5))
     names = list(dict.fromkeys(row.text for row in rows))
-    for row in rows:
+    for row in sorted(rows, key=lambda row: not row.round_trip):  # a ring lies above a dot, so that both can be seen
         y, colour = names.index(row.text), COLOURS[row.tokenizer]
-        axis.plot(row.bytes_per_token, y, "o", ms=11, mew=2.2, color=colour, mfc=colour if row.round_trip else "white")
+        axis.plot(row.bytes_per_token, y, "o", ms=11, mew=2.2, color=colour, mfc=colour if row.round_trip else "none")
 
     def room(name: str) -> float:
         """The smallest ratio between neighbours in a line: where it is large, labels fit."""

@@ -1,0 +1,170 @@
+"""Where boxes come from: processes that hold one lab each.
+
+With fork, all come from one process that has imported what labs need and never computed; without, each starts afresh.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from labkit import wire
+from labkit.remote import Box
+
+ANSWER = 60.0  # seconds the forking process may take for its imports, and for an answer
+
+
+class Gone(Exception):
+    """The process that forks is not there any more, or does not answer: a lab can do that to it."""
+
+
+class Kitchen:
+    """Makes boxes.  With fork, from one process that has imported `modules`; without, a fresh process each."""
+
+    def __init__(self, modules: Iterable[str] = (), fork: bool = sys.platform == "linux") -> None:
+        self.modules = list(modules)
+        self._control: socket.socket | None = None
+        self._server: subprocess.Popen[bytes] | None = None
+        self._boxes: list[Box] = []
+        self._environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
+        if fork:
+            self._start_server()
+
+    def __enter__(self) -> Kitchen:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def box(self) -> Box:
+        """A process with nothing loaded yet."""
+        if not self._control:
+            made = self._fresh()
+        else:
+            try:
+                made = self._forked()
+            except Gone:
+                self._stop_server()
+                self._start_server()
+                made = self._forked()
+        self._boxes.append(made)
+        return made
+
+    def close(self) -> None:
+        for box in self._boxes:
+            with contextlib.suppress(OSError):
+                box.close()
+        if self._control:
+            self._stop_server()
+
+    def _stop_server(self) -> None:
+        """It ends when its socket is closed, and its runs with it."""
+        assert self._control is not None
+        assert self._server is not None
+        self._answers.close()
+        self._control.close()
+        try:
+            self._server.wait(5 if self._ready else 0)  # while it imports, it would not notice
+        except subprocess.TimeoutExpired:
+            self._server.kill()
+            self._server.wait()
+
+    def _start_server(self) -> None:
+        ours, theirs = socket.socketpair()
+        command = [sys.executable, "-m", "labkit.child", "fork", str(theirs.fileno()), *self.modules]
+        # A session of its own: Ctrl-C reaches `lab` alone, which then closes the socket and so ends the rest.
+        self._server = subprocess.Popen(
+            command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True, env=self._environment
+        )
+        theirs.close()
+        ours.settimeout(ANSWER)
+        self._control = ours
+        self._answers = ours.makefile("rb")
+        self._ready = False
+
+    def _tell(self, word: str, *rest: int, descriptors: Iterable[int] = ()) -> Any:
+        assert self._control is not None
+        try:
+            if not self._ready:
+                self._ready = json.loads(self._answers.readline()) == "ready"
+            socket.send_fds(self._control, [json.dumps([word, *rest]).encode()], list(descriptors))
+            return json.loads(self._answers.readline())
+        except (OSError, ValueError):
+            raise Gone("the process that holds labs does not answer") from None
+
+    def _forked(self) -> Box:
+        ours, theirs = socket.socketpair()
+        read, write = os.pipe()
+        try:
+            pid = self._tell("fork", descriptors=[theirs.fileno(), write])
+        except Gone:
+            ours.close()
+            os.close(read)
+            raise
+        finally:
+            theirs.close()
+            os.close(write)
+        status: list[int] = []
+        server = self._server
+
+        def kill() -> None:
+            if status:
+                return
+            for way in (os.killpg, os.kill):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    way(pid, signal.SIGKILL)
+
+        def wait() -> int:
+            if not status:
+                try:
+                    status.append(self._tell("wait", pid) if server is self._server else -signal.SIGKILL)
+                except Gone:  # with its parent gone, the system takes it away
+                    status.append(-signal.SIGKILL)
+            return status[0]
+
+        return Box(ours, os.fdopen(read, "rb"), pid, kill, wait)
+
+    def _fresh(self) -> Box:
+        token = secrets.token_hex(16)
+        with socket.create_server(("127.0.0.1", 0)) as door:
+            command = [sys.executable, "-m", "labkit.child", "fresh", str(door.getsockname()[1]), *self.modules]
+            run = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                start_new_session=True, env=self._environment,
+            )  # fmt: skip
+            assert run.stdin is not None
+            run.stdin.write(token.encode() + b"\n")
+            run.stdin.flush()  # and it stays open: when it closes, the run knows that this process is gone
+            door.settimeout(30)
+            while True:  # another program on this machine may knock; only the child knows the token
+                sock, _ = door.accept()
+                sock.settimeout(5)
+                with contextlib.suppress(TimeoutError):
+                    if sock.recv(len(token)) == token.encode():  # not more: "ready" may follow at once
+                        break
+                sock.close()
+        if wire.receive(sock, deadline=time.monotonic() + 60) != "ready":  # imports done
+            raise RuntimeError("the process that holds the lab could not be started")
+
+        def kill() -> None:
+            # Not poll(): the group outlives its leader, and its number is ours only until the leader is waited for.
+            if run.returncode is None and hasattr(os, "killpg"):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(run.pid, signal.SIGKILL)
+            run.kill()
+
+        def wait() -> int:
+            assert run.stdin is not None
+            run.stdin.close()
+            return run.wait()
+
+        return Box(sock, run.stdout, run.pid, kill, wait)
