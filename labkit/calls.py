@@ -10,6 +10,8 @@ from labkit import values
 from labkit.catalog import Lab
 from labkit.remote import Call
 
+LINE = 96  # a longer call is written with one argument a line
+
 
 def call_text(lab: Lab, calls: list[Call], width: int = 60) -> str:
     """The last call of a journal, as one would write it: `attention(q=tensor 3×4 float32 […], mask=…)`."""
@@ -26,7 +28,9 @@ def call_text(lab: Lab, calls: list[Call], width: int = 60) -> str:
     shown = [f"{n}={_short(a, width)}" for n, a in zip([*names, *["…"] * len(args)], args, strict=False)]
     if len(args) == 1:
         shown = [_short(args[0], width)]
-    return f"{name}({', '.join(shown + [f'{k}={_short(v, width)}' for k, v in kwargs.items()])})"
+    shown += [f"{k}={_short(v, width)}" for k, v in kwargs.items()]
+    line = f"{name}({', '.join(shown)})"
+    return line if len(line) <= LINE else f"{name}(" + ",\n  ".join(shown) + ")"
 
 
 def _short(x: Any, width: int) -> str:

@@ -49,7 +49,12 @@ class Spec:
 
     @classmethod
     def of(cls, lab: Lab) -> Spec:
-        module = load(str(lab.file("test_lab.py")), _name("test_lab", lab))
+        try:
+            module = load(str(lab.file("test_lab.py")), _name("test_lab", lab))
+        except ModuleNotFoundError as e:
+            raise LabError(
+                f"Lab {lab.id} needs {e.name}, which is not installed here: `make lab` installs it."
+            ) from None
         tests = [Test(n, f.task, f) for n, f in vars(module).items() if n.startswith("test_") and hasattr(f, "task")]
         untasked = [n for n, f in vars(module).items() if n.startswith("test_") and not hasattr(f, "task")]
         unknown = {t.task for t in tests} ^ {t.name for t in lab.tasks}
