@@ -201,7 +201,7 @@ def install_torch(venv: Venv, build: str, pin: str, system: str) -> None:
 def plan(build: str, pin: str, has_torch: bool, dev: bool, toml: Path, data: Sequence[str]) -> tuple[str, int]:
     """What is said before anything is downloaded, and the MB of disk that it takes."""
     packages, torch = PACKAGES_MB[dev], (0, 0) if has_torch else TORCH_MB[build]
-    lines = ["Setting up the folder .venv; nothing is installed outside it.  To download:"]
+    lines = ["Setting up: programs go into the folder .venv, data into your cache folder.  To download:"]
     if not has_torch:
         size = f"about {torch[0]} MB" if build == "cpu" else "several GB, not measured"
         lines.append(f"  PyTorch {pin}, {build.upper()} build: {size}")
@@ -216,7 +216,7 @@ def plan(build: str, pin: str, has_torch: bool, dev: bool, toml: Path, data: Seq
         known = f"{archives[0] / 1e6:.1f} MB, {entry.get('licence', 'licence unknown')}" if archives else "size unknown"
         lines.append(f"  data {name}: {known}")
     disk = packages[1] + torch[1]
-    lines.append(f"Disk: {disk} MB.  Time: 75 s from nothing on two cores and a fast network.  Ctrl-C is safe.")
+    lines.append(f"Disk: {disk} MB.  Time: one to three minutes on two cores and a fast network.  Ctrl-C is safe.")
     return "\n".join(lines), disk
 
 

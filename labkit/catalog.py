@@ -51,7 +51,10 @@ class Lab:
 
     @property
     def phase(self) -> str:
-        """`phase-01-foundations` → `Phase 1 · Foundations`."""
+        """The first heading of the phase's README; without one, `phase-01-foundations` → `Phase 1 · Foundations`."""
+        page = self.folder.parent / "README.md"
+        if page.exists() and (head := page.read_text(encoding="utf-8").split("\n")[0]).startswith("# "):
+            return head.removeprefix("# ")
         _, number, *words = self.folder.parent.name.split("-")
         return f"Phase {int(number)} · {' '.join(words).capitalize()}"
 
@@ -173,5 +176,5 @@ def _task(data: dict[str, Any], common: tuple[str, ...]) -> Task:
 
 
 def _nearest(word: str, words: list[str]) -> str:
-    near = difflib.get_close_matches(word, words, n=1, cutoff=0.3)
+    near = [w for w in words if w.startswith(word)] or difflib.get_close_matches(word, words, n=1)
     return f" Did you mean {near[0]}?" if near else ""

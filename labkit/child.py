@@ -178,10 +178,14 @@ def warm_up(modules: list[str]) -> None:
 def fork_server(control: socket.socket, modules: list[str]) -> None:
     """Answers `fork` (two descriptors come along: channel and output) with a pid, `wait PID` with its exit status."""
     warm_up(modules)
-    control.sendall(b'"ready"\n')
+    with contextlib.suppress(ConnectionError):
+        control.sendall(b'"ready"\n')
     running: set[int] = set()
     while True:
-        request, descriptors, _, _ = socket.recv_fds(control, 1024, 2)
+        try:
+            request, descriptors, _, _ = socket.recv_fds(control, 1024, 2)
+        except ConnectionError:  # hung up with an answer unread
+            request = b""
         if not request:  # the judge is gone, so its runs have no one to answer to
             for pid in running:
                 _kill(pid)
@@ -204,7 +208,8 @@ def fork_server(control: socket.socket, modules: list[str]) -> None:
         else:
             answer = os.waitstatus_to_exitcode(os.waitpid(rest[0], 0)[1])
             running.discard(rest[0])
-        control.sendall(json.dumps(answer).encode() + b"\n")
+        with contextlib.suppress(ConnectionError):
+            control.sendall(json.dumps(answer).encode() + b"\n")
 
 
 def _kill(pid: int) -> None:

@@ -90,7 +90,7 @@ def _lab(args: argparse.Namespace) -> tuple[Path, Lab]:
 def _next(base: Path, every: list[Lab], progress: Progress) -> Lab:
     if not every:
         raise LabError(f"There is no lab under {base / 'phases'}.")
-    return next((lab for lab in every if not progress.done(lab) or progress.changed(lab)), every[-1])
+    return next((lab for lab in every if not progress.done(lab)), every[-1])
 
 
 def _file(lab: Lab, args: argparse.Namespace) -> Path:
@@ -121,7 +121,7 @@ def next_lab(args: argparse.Namespace) -> int:
         progress.note_scaffold(other)
     paint = Paint(sys.stdout)
     done = sum(progress.done(x) for x in every)
-    if done == len(every) and not progress.changed(lab):
+    if done == len(every):
         print(f"All {done} labs passed. `lab list` shows them.")
         return 0
     tasks = [t.name for t in lab.tasks if t.name not in progress.passed(lab)]
@@ -162,7 +162,7 @@ def list_labs(args: argparse.Namespace) -> int:
         else:
             symbol, words = "·", "not started"
         if progress.changed(lab):
-            symbol, words = "◐", "changed since it passed"
+            symbol, words = ("✓" if progress.done(lab) else "◐"), "changed since it passed"
         print(
             f"  {paint.symbol(symbol)} {lab.id:5} {lab.title:{width}}  {points:3}/{lab.points:<3} points"
             f"  {lab.minutes:4} min  {words}"
@@ -191,6 +191,7 @@ def check(args: argparse.Namespace) -> int:
     base, lab = _lab(args)
     if lab.missing_extras:
         raise LabError(f"Lab {lab.id} is unavailable here: pip install {' '.join(lab.missing_extras)}")
+    args.task = args.task or args.only
     task = lab.task(args.task).name if args.task else None
     file = _file(lab, args)
     before = digest(file)
@@ -233,10 +234,11 @@ def _last_words(
         )
         print(textwrap.indent("\n".join(line[:200] for line in lines[-12:]), "  │ "), file=sys.stderr)
     points, total = sum(r.points for r in results), sum(r.task.points for r in results)
-    todo = next((r.task.name for r in results if r.status == "not-started"), None)
+    todo = next((r.task.name for r in results if r.status in ("begun", "not-started")), None)
     words = f"\n{points}/{total} points."
     if points == total:
-        words += "  `lab` shows what is next." if own and progress.done(lab) else ""
+        if own and progress.done(lab):
+            words += f"  See what you built: python {_show(lab.file('lab.py'))}\nThen `lab` shows what is next."
     elif shown:
         words += f"  stuck: lab hint {lab.id} {shown.result.task.name}"
         if shown.result.seen.failures:
@@ -254,13 +256,20 @@ def hint(args: argparse.Namespace) -> int:
     base, lab = _lab(args)
     progress = Progress(base)
     open_tasks = [t for t in lab.tasks if t.name not in progress.passed(lab)]
+    if not open_tasks and not args.task:
+        print(f"All tasks of lab {lab.id} have passed.")
+        return 0
     task = lab.task(args.task) if args.task else (open_tasks or list(lab.tasks))[0]
     before = progress.hints(lab, task)
     taken = progress.take_hint(lab, task)
     paint = Paint(sys.stdout)
+    print(f"{lab.id} {task.name}")
     for i in range(taken):
         head = f"hint {i + 1} of {len(HINTS)}, {HINTS[i]}"
-        text = textwrap.fill(task.hints[i], 100, initial_indent="  ", subsequent_indent="  ")
+        lines = (
+            task.hints[i].split(";  ") if i == len(HINTS) - 1 else textwrap.wrap(task.hints[i], 100)
+        )  # code: as it is
+        text = "\n".join(f"  {line}" for line in lines)
         new = i == taken - 1 and taken > before
         print(f"{paint.bold(head) if new else paint.dim(head + ' (taken)')}\n{text}")
     if before == len(HINTS):
@@ -277,11 +286,13 @@ def repro(args: argparse.Namespace) -> int:
 
     base, lab = _lab(args)
     file = _file(lab, args)
+    args.task = args.task or args.only
     if args.task:
         task = lab.task(args.task)
     else:
         results = runner.run(lab, file, progress=lambda name: report.progress_line(f"checking {name} …"))
-        failed = report.first_failure(results) or next((r for r in results if r.status == "not-started"), None)
+        unwritten = (r for r in results if r.status in ("begun", "not-started"))
+        failed = report.first_failure(results) or next(unwritten, None)
         if failed is None:
             report.progress_line("")
             print(f"Nothing fails in {_show(file)}.", file=sys.stderr)
@@ -306,7 +317,9 @@ def reset(args: argparse.Namespace) -> int:
     kept = progress.backup(lab) if progress.started(lab) else None
     scaffold.write(lab.file("lab.py"), scaffold.generate(lab))
     progress.note_scaffold(lab)
-    print(f"{_show(lab.file('lab.py'))} is new." + (f" Yours is kept as {_show(kept)}" if kept else ""))
+    print(f"{_show(lab.file('lab.py'))} is empty again.")
+    if kept:
+        print(f"What you wrote is kept. To have it back: cp {_show(kept)} {_show(lab.file('lab.py'))}")
     return 0
 
 
@@ -359,6 +372,7 @@ def _which(sub: argparse.ArgumentParser, task: bool = False) -> None:
 
 def _check_options(sub: argparse.ArgumentParser) -> None:
     _which(sub)
+    sub.add_argument("only", nargs="?", metavar="TASK", help="the same as --task TASK")
     sub.add_argument("--task", metavar="T", help="only this task (and what it builds on)")
     sub.add_argument("--file", metavar="F", help="check this file instead of lab.py")
     sub.add_argument("--solution", action="store_true", help="check the reference instead of lab.py")

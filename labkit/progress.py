@@ -1,6 +1,7 @@
 """What this learner has passed, which hints they took, and copies of what they wrote: the folder .lab/, git-ignored.
 
-    .lab/progress.json   keyed by lab: the hash of the lab.py that was checked, the tasks it passed, hints, scaffold
+    .lab/progress.json   keyed by lab: the hash of the lab.py that was checked last and the tasks it passed; the hash of
+                         the one that passed them all; hints taken; the scaffold that was given out
     .lab/backup/4.1/     lab.py as it was before a reset
     .lab/cache/          what the spec sees of each known mistake (see diagnose)
 
@@ -60,7 +61,7 @@ class Progress:
         scaffold.write(self.path, json.dumps({"version": 1, "labs": self._labs}, indent=1, sort_keys=True) + "\n")
 
     def _of(self, lab: Lab) -> dict[str, Any]:
-        return self._labs.setdefault(lab.id, {"hash": "", "passed": [], "hints": {}, "scaffold": ""})
+        return self._labs.setdefault(lab.id, {"hash": "", "done": "", "passed": [], "hints": {}, "scaffold": ""})
 
     def record(self, lab: Lab, file_hash: str, verdicts: dict[str, bool]) -> None:
         """Remembers a check.  Tasks that were not checked keep their verdict only if the file is still the same."""
@@ -69,6 +70,8 @@ class Progress:
         kept -= {t for t, ok in verdicts.items() if not ok}
         kept |= {t for t, ok in verdicts.items() if ok}
         mine |= {"hash": file_hash, "passed": [t.name for t in lab.tasks if t.name in kept]}
+        if len(kept) == len(lab.tasks):
+            mine["done"] = file_hash
         self._save()
 
     def passed(self, lab: Lab) -> list[str]:
@@ -76,15 +79,17 @@ class Progress:
         return [t.name for t in lab.tasks if t.name in self._labs.get(lab.id, {}).get("passed", [])]
 
     def changed(self, lab: Lab) -> bool:
-        """lab.py was edited after the check that passed tasks."""
+        """lab.py is not the file that passed: all tasks, or if that never happened, some."""
         mine = self._labs.get(lab.id, {})
-        return bool(mine.get("passed")) and mine["hash"] != digest(lab.file("lab.py"))
+        passed = mine.get("done") or (mine["hash"] if mine.get("passed") else "")
+        return bool(passed) and passed != digest(lab.file("lab.py"))
 
     def points(self, lab: Lab) -> int:
         return sum(t.points for t in lab.tasks if t.name in self.passed(lab))
 
     def done(self, lab: Lab) -> bool:
-        return len(self.passed(lab)) == len(lab.tasks)
+        """All tasks have passed once, in one file.  An experiment afterwards takes nothing away."""
+        return bool(self._labs.get(lab.id, {}).get("done"))
 
     def started(self, lab: Lab) -> bool:
         """lab.py is neither the scaffold of today nor the one this learner was given."""
@@ -141,6 +146,7 @@ def _valid(data: Any) -> bool:
         isinstance(v, dict)
         and isinstance(v.get("hash"), str)
         and isinstance(v.get("scaffold"), str)
+        and isinstance(v.get("done"), str)
         and isinstance(v.get("passed"), list)
         and isinstance(v.get("hints"), dict)
         and all(type(n) is int for n in v["hints"].values())

@@ -163,6 +163,11 @@ class Box:
         return len(self.journal) - 1, self.journal[-1].op != "probe"
 
     @property
+    def over(self) -> bool:
+        """Nothing more can be asked: the process is gone."""
+        return self._over is not None
+
+    @property
     def printed(self) -> str:
         """What the lab printed, as far as it was kept."""
         return bytes(self._printed).decode("utf-8", "replace")

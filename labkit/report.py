@@ -13,7 +13,7 @@ from labkit import calls, runner, symptoms, values
 from labkit.catalog import Lab
 from labkit.runner import LOADING, Key, Result, Spec
 
-SYMBOL = {"passed": "✓", "not-started": "·", "waiting": "·", "not-run": "·"}
+SYMBOL = {"passed": "✓", "not-started": "·", "begun": "·", "waiting": "·", "not-run": "·"}
 COLOUR = {"✓": "32", "✗": "31", "·": "2"}
 WORDS = {"not-started": "not started", "not-run": "not run", "slow": "too slow"}
 LABEL = 10  # width of "expected  "
@@ -94,7 +94,8 @@ def render(lab: Lab, file: str, results: list[Result], shown: Failure | None, ou
     for r in results:
         symbol = SYMBOL.get(r.status, "✗")
         words = r.note if r.status == "waiting" else WORDS.get(r.status, r.status)
-        count = f"{r.tests_passed} of {r.tests} tests" if r.status in ("wrong", "crashed", "slow") else ""
+        count = f"{r.tests_passed} of {r.tests} tests pass" if r.status in ("wrong", "crashed", "slow") else ""
+        count = r.note if r.status == "begun" else count
         points = f"{r.points}/{r.task.points}"
         print(
             f"  {paint.symbol(symbol)} {r.task.name:{width}}  {points:>5}  {words:12} {paint.dim(count)}".rstrip(),

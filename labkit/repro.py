@@ -1,7 +1,7 @@
 """Writes a failing check down as Python: a few lines that a learner can run, print in, and step through.
 
-The case is the smallest that several seeds of the failing tests offer: sizes are drawn from the seed, so among twenty
-there is a small one.  Arguments are written out in full, so the lines stand for themselves.
+The case is the smallest that several seeds of the failing test offer, since sizes are drawn from the seed; then what it
+does not need is taken away (see shrink).  Arguments are written out in full, so the lines stand for themselves.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from labkit import values
 from labkit.calls import parameters
 from labkit.catalog import Lab, Task
 from labkit.probe import source_of
-from labkit.remote import Call, Reference
+from labkit.remote import Call, Failed, Reference
 from labkit.runner import Spec, kitchen, observe
+from labkit.shrink import shrink
 from labkit.spec import Record
 
 SEEDS = 20
@@ -47,7 +48,21 @@ def smallest(lab: Lab, task: Task, file: Path) -> tuple[Record, list[Call]] | No
                     found.append((cost, len(found), seen.records[key], calls))
             if seen.unfinished:
                 break  # it hangs or dies: one case is enough
-    return min(found, key=lambda f: f[:2])[2:] if found else None
+        if not found:
+            return None
+        record, calls = min(found, key=lambda f: f[:2])[2:]
+        if not calls:
+            return record, calls
+        mine, reference = source.box(), source.box()
+        try:
+            mine.load(file, task.forbidden, lab.folder)
+            reference.load(lab.file("solution.py"))
+            return shrink(mine, reference, record, slice_of(calls))
+        except Failed:
+            return record, calls
+        finally:
+            mine.close()
+            reference.close()
 
 
 def _cost(calls: list[Call]) -> int:
@@ -118,6 +133,8 @@ def python(lab: Lab, task: Task, record: Record, calls: list[Call], file: Path) 
     probe = used[-1].probe if used else None
     if probe:
         head += [source_of(probe), ""]
+    if not used:
+        return "\n".join([*head[:-1], "# Nothing was called: loading the file is what fails."])
     tail = ['print("got ", got)']
     if record.kind in ("close", "equal") and values.size(record.want) <= WRITTEN:
         tail = [*_assign("want", literal(record.want)), *tail, 'print("want", want)']

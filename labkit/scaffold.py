@@ -57,6 +57,7 @@ def scaffold(source: str, name: str = "solution.py") -> str:
         elif n not in hidden:
             out.append(line)
     text = re.sub(r"\n{3,}(?=\S)", "\n\n\n", "\n".join(out) + "\n")
+    text = text.replace("python solution.py", "python lab.py")  # how to run it stands in its docstring
     try:
         ast.parse(text)
     except SyntaxError as e:

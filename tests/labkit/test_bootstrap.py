@@ -550,7 +550,7 @@ def test_the_plan_names_what_is_downloaded_and_the_disk(root: Path) -> None:
     dev, more = bootstrap.plan("cpu", PIN, False, True, toml, [])
     assert "about 87 MB" in dev
     assert more > disk
-    assert "data" not in dev
+    assert "  data " not in dev
 
 
 def test_the_plan_warns_of_the_cuda_build_and_leaves_out_what_is_there(root: Path) -> None:

@@ -1,5 +1,6 @@
 """The `lab` command as a learner uses it, on a tiny lab in a repository of its own."""
 
+import ast
 import json
 import os
 import subprocess
@@ -206,6 +207,53 @@ def test_hints_come_one_at_a_time_and_are_remembered(lab, capsys):
     assert Progress(Path.cwd()).hints(lab, lab.tasks[1]) == 3
 
 
+def test_a_pass_is_kept_through_later_experiments(lab, capsys):
+    fill(lab, **RIGHT)
+    check(capsys)
+    fill(lab, **{**RIGHT, "negate": "x"})
+    check(capsys)
+    progress = Progress(Path.cwd())
+    assert (progress.done(lab), progress.changed(lab), progress.points(lab)) == (True, True, 5)
+    run("list")
+    assert "5/9   points" in (out := capsys.readouterr().out)
+    assert "changed since it passed" in out
+    assert "1 of 1 labs" in out
+    fill(lab, **RIGHT)  # and back again: no check is needed, the file is the one that passed
+    assert not Progress(Path.cwd()).changed(lab)
+
+
+def test_after_the_pass_there_is_something_to_see(lab, capsys):
+    fill(lab, **RIGHT)
+    run("check", "99.1")
+    assert "See what you built: python phases/phase-99-x/lab-01-y/lab.py" in capsys.readouterr().out
+    run("hint", "99.1")
+    assert "All tasks of lab 99.1 have passed" in capsys.readouterr().out
+
+
+def test_a_task_may_follow_the_lab_in_every_command(lab, capsys):
+    fill(lab, double="2 * x")
+    assert run("check", "99.1", "double", "--json") == 0
+    assert [t["task"] for t in json.loads(capsys.readouterr().out)["tasks"]] == ["double"]
+    assert run("repro", "99.1", "quadruple") == 0
+    assert "lab.quadruple(" in capsys.readouterr().out
+
+
+def test_a_failing_check_leaves_stderr_empty(lab, capfd):
+    """The process that forks ends when its judge does, without a word, whatever was under way."""
+    fill(lab, **{**RIGHT, "double": "3 * x"})
+    for _ in range(10):
+        assert run("check", "99.1") == 1
+    assert capfd.readouterr().err == ""
+
+
+def test_repro_of_a_file_that_does_not_load(lab, capsys):
+    lab.file("lab.py").write_text("def double(x:\n")
+    assert run("repro", "99.1") == 0
+    program = capsys.readouterr().out
+    assert "loading the file is what fails" in program
+    assert "print" not in program
+
+
 def test_reset_keeps_what_was_written(lab, capsys):
     fill(lab, double="x * x")
     written = lab.file("lab.py").read_text()
@@ -272,16 +320,58 @@ def test_a_corrupt_cache_is_computed_anew(lab, capsys):
         assert stored.read_bytes() == data
 
 
-def test_repro_prints_a_program_that_shows_the_failure(lab, capsys, tmp_path):
+def test_repro_prints_a_program_that_shows_the_failure(lab, capsys):
     fill(lab, **{**RIGHT, "quadruple": "double(double(x))"})
     assert run("repro", "99.1") == 0
     program = capsys.readouterr().out
-    assert "times=2" in program
+    assert "got = lab.quadruple(1, times=0)" in program  # of numbers up to 99, the smallest that still disagrees
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    got, want = (int(line.split()[1]) for line in done.stdout.splitlines())
-    assert want == 4 * got
-    x = int(program.split("quadruple(")[1].split(",")[0])
-    assert x <= 9  # numbers go up to 99, and among twenty seeds there is one of a single digit
+    assert done.stdout == "got  4\nwant 1\n"
+
+
+SPEC_OF_WORDS = """
+from labkit.spec import check, task
+
+
+@task("words")
+def test_words(lab, random):
+    text = " ".join("".join(random.choices("abc", k=4)) for _ in range(9)) + "\\t" + "dd  ee"
+    counter = lab.Words()
+    counter.add(text)
+    counter.add(text)
+    check.equal(counter.get(), text.split() * 2, why="a long text")
+    check.equal(len(counter.get()), 22, why="made of what the lab returned")
+"""
+WORDS = """
+class Words:
+    def __init__(self):
+        self.all = []
+
+    def add(self, text):
+        self.all += text.SPLIT
+
+    def get(self):
+        return self.all
+"""
+
+
+def test_repro_takes_away_what_the_failure_does_not_need(lab, capsys):
+    """Two calls of nine words each shrink to one call with the one character that matters."""
+    toml = lab.file("lab.toml").read_text().split("[[task]]")[0]
+    task = '[[task]]\nname = "words"\npoints = 1\nhints = ["a", "b", "c"]\nwrites = ["Words.add"]\n'
+    lab.file("lab.toml").write_text(toml + task)
+    lab.file("test_lab.py").write_text(SPEC_OF_WORDS)
+    lab.file("solution.py").write_text(WORDS.replace("SPLIT", "split()"))
+    lab.file("lab.py").write_text(WORDS.replace("SPLIT", "split(' ')"))
+    assert run("repro", "99.1", "words") == 0
+    program = capsys.readouterr().out
+    added = [line for line in program.splitlines() if ".add(" in line]
+    assert len(added) == 1
+    text = ast.literal_eval(added[0].split(".add(")[1][:-1])
+    assert text in ("", " ", "\t")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    got, want = (ast.literal_eval(line[5:]) for line in done.stdout.splitlines())
+    assert (got, want) == (text.split(" "), text.split())
 
 
 def test_repro_says_when_nothing_fails(lab, capsys):

@@ -73,7 +73,7 @@ OUTCOMES = {
     ),
     "no process": ("import os; os._exit(3)", "crashed", "The process ended itself with exit status 3", 0),
     "not written": ("raise NotImplementedError('negate')", "not-started", "negate is not written yet", 0),
-    "half written": ("if x < 0: raise NotImplementedError('negate')", "wrong", "negate is not written yet", 1),
+    "half written": ("if x < 0: raise NotImplementedError('negate')", "begun", "negate is not written yet", 1),
     "needs another": ("raise NotImplementedError('double')", "waiting", "needs double, which is not written yet", 0),
     "needs something": ("raise NotImplementedError('that')", "crashed", "that is not written yet at line 6", 0),
     "a missing package": (
