@@ -163,6 +163,8 @@ def list_labs(args: argparse.Namespace) -> int:
             symbol, words = "·", "not started"
         if progress.changed(lab):
             symbol, words = ("✓" if progress.done(lab) else "◐"), "changed since it passed"
+        if lab.missing_extras:
+            words += f" (unavailable here: pip install {' '.join(lab.missing_extras)})"
         print(
             f"  {paint.symbol(symbol)} {lab.id:5} {lab.title:{width}}  {points:3}/{lab.points:<3} points"
             f"  {lab.minutes:4} min  {words}"

@@ -374,6 +374,15 @@ def test_repro_takes_away_what_the_failure_does_not_need(lab, capsys):
     assert (got, want) == (text.split(" "), text.split())
 
 
+def test_a_lab_whose_extra_is_missing_is_unavailable_and_not_failed(lab, capsys):
+    text = lab.file("lab.toml").read_text()
+    lab.file("lab.toml").write_text(text.replace("extras = []", 'extras = ["no_such_package"]'))
+    assert run("check", "99.1") == 2
+    assert "unavailable here: pip install no_such_package" in capsys.readouterr().err
+    assert run("list") == 0
+    assert "unavailable here: pip install no_such_package" in capsys.readouterr().out
+
+
 def test_repro_says_when_nothing_fails(lab, capsys):
     fill(lab, **RIGHT)
     assert run("repro", "99.1") == 0
