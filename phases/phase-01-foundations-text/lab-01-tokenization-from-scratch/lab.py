@@ -1,9 +1,9 @@
 """Three ways to turn text into numbers: whole words, GPT-2's pre-tokens, single bytes; and what each of them loses.
 
-Run:  python solution.py                  # the table and the two pictures in artifacts/
-      python solution.py "any text"       # how each of them cuts your text, and GPT-2 itself
-      python solution.py --full PATH      # the same for a text file of your own (WikiText-2, your mail, ...)
-      python solution.py --library        # beside llmcore's tokenizers: same pieces? how fast?
+Run:  python lab.py                  # the table and the two pictures in artifacts/
+      python lab.py "any text"       # how each of them cuts your text, and GPT-2 itself
+      python lab.py --full PATH      # the same for a text file of your own (WikiText-2, your mail, ...)
+      python lab.py --library        # beside llmcore's tokenizers: same pieces? how fast?
 Does: vocabularies with special tokens and a frequency cutoff, GPT-2's pre-tokenization, UTF-8 bytes, coverage curves.
 Does not: merge anything (byte-pair encoding is lab 5.1), normalise Unicode, keep special tokens out of a user's text.
 
@@ -75,8 +75,8 @@ def pre_tokenize(text: str) -> list[str]:
     2. letters (`\p{L}`), and before them one space (U+0020) if it is there
     3. numbers (`\p{N}`), likewise
     4. characters that are neither white space (`\s`) nor letters nor numbers, likewise
-    5. white space that nothing visible follows: at the end of the text a whole run of it, elsewhere all but its last
-       character, so that a last space can go with the next word
+    5. a run of white space: at the end of the text all of it, before anything visible all but its last character
+       (which can then go with the next word)
     6. white space
 
     `regex` knows `\p{L}`, any letter of Unicode, and `\p{N}`, any number; Python's own `re` does not.
@@ -131,12 +131,15 @@ class ByteTokenizer:
         raise NotImplementedError("ByteTokenizer.encode")
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text.  Half a character, or a byte that is none, shows as one U+FFFD, `�`; nothing raises."""
+        """The text.  Half a character, or a byte that is none, shows as one U+FFFD, `�`, and does not raise.
+
+        The ids are 0 to 255; what any other gives is left open.
+        """
         # TODO: a model may produce any bytes, and a stream may stop anywhere.
         raise NotImplementedError("ByteTokenizer.decode")
 
     def ready(self, ids: Sequence[int]) -> int:
-        """How many leading ids of a stream can be shown: all but a last character whose bytes are not all there yet.
+        """How many leading ids may be shown: everything but a last character that still waits for bytes.
 
         `ids` are the first bytes, any number of them, of some text.  A server that decodes ids[:ready(ids)] never
         shows half a character.

@@ -182,6 +182,81 @@ def unk_named_as_special(tokens, min_freq=1, special_tokens=()):
     return _number([UNK, *_unique(special_tokens), *_common(tokens, min_freq, {UNK, *special_tokens})])
 
 
+@mistake(
+    "build_vocab",
+    says="A token that has an id already is given another one, which overwrites the first: skip it when "
+    "`token in vocab`.",
+)
+def special_in_the_text_renumbered(tokens, min_freq=1, special_tokens=()):
+    vocab = {}
+    for token in [UNK, *special_tokens]:
+        vocab.setdefault(token, len(vocab))
+    for token in _common(tokens, min_freq, ()):
+        vocab[token] = len(vocab)
+    return vocab
+
+
+@alike("special_in_the_text_renumbered")
+def nothing_looked_up_before_it_is_numbered(tokens, min_freq=1, special_tokens=()):
+    vocab = {}
+    for token in [UNK, *special_tokens]:
+        vocab[token] = len(vocab)
+    for token, count in Counter(tokens).most_common():
+        if count >= min_freq:
+            vocab[token] = len(vocab)
+    return vocab
+
+
+@mistake(
+    "build_vocab",
+    says="Special tokens in the text keep their ids, <unk> does not: it is given a new one, and so 0 is nobody's.",
+)
+def unk_in_the_text_renumbered(tokens, min_freq=1, special_tokens=()):
+    vocab = _number(_unique([UNK, *special_tokens]))
+    for token in _common(tokens, min_freq, special_tokens):
+        vocab[token] = len(vocab)
+    return vocab
+
+
+@mistake(
+    "build_vocab",
+    says="A special token that is named twice is numbered twice: len(vocab) has not grown, so the next token gets "
+    "the same id. Skip it when `token in vocab`.",
+)
+def special_named_twice_renumbered(tokens, min_freq=1, special_tokens=()):
+    vocab = {UNK: 0}
+    for token in special_tokens:
+        if token != UNK:
+            vocab[token] = len(vocab)
+    for token in _common(tokens, min_freq, vocab):
+        vocab[token] = len(vocab)
+    return vocab
+
+
+@alike("special_named_twice_renumbered")
+def specials_and_unk_renumbered(tokens, min_freq=1, special_tokens=()):
+    vocab = {}
+    for token in [UNK, *special_tokens]:
+        vocab[token] = len(vocab)
+    for token, count in Counter(tokens).most_common():
+        if count >= min_freq and token not in vocab:
+            vocab[token] = len(vocab)
+    return vocab
+
+
+@mistake(
+    "build_vocab",
+    says="<unk> among the special tokens is numbered anew: it loses 0 and shares its new id with the next token.",
+)
+def unk_named_as_special_renumbered(tokens, min_freq=1, special_tokens=()):
+    vocab = {UNK: 0}
+    for token in _unique(special_tokens):
+        vocab[token] = len(vocab)
+    for token in _common(tokens, min_freq, vocab):
+        vocab[token] = len(vocab)
+    return vocab
+
+
 @mistake("build_vocab", says="`tokens` is read twice; a generator is empty the second time. Count in one pass.")
 def reads_tokens_twice(tokens, min_freq=1, special_tokens=()):
     counts = dict.fromkeys(tokens, 0)
@@ -266,6 +341,25 @@ def words_without_min_freq(self, texts, min_freq=1, special_tokens=()):
 @mistake("whitespace", of="WhitespaceTokenizer.train", says="special_tokens is not passed on to build_vocab.")
 def words_without_specials(self, texts, min_freq=1, special_tokens=()):
     _learn(self, [w for text in texts for w in text.split()], min_freq, ())
+
+
+@mistake(
+    "whitespace",
+    of="WhitespaceTokenizer.train",
+    says="Neither min_freq nor special_tokens reaches build_vocab: pass both on.",
+)
+def words_without_either(self, texts, min_freq=1, special_tokens=()):
+    _learn(self, [w for text in texts for w in text.split()], 1, ())
+
+
+@mistake(
+    "whitespace",
+    of="WhitespaceTokenizer.train",
+    says="A second training updates the first one's dict: its words stay, and new words share their ids.",
+)
+def words_updated(self, texts, min_freq=1, special_tokens=()):
+    self.vocab.update(_vocab([w for text in texts for w in text.split()], min_freq, special_tokens))
+    self.tokens = {i: t for t, i in self.vocab.items()}
 
 
 @mistake(
@@ -577,6 +671,33 @@ def rest_before_run(text):
 
 @mistake(
     "pre_tokenize",
+    says=r"At the end of the text a run of white space falls in two: (?=\s) asks for white space behind it, (?!\S) "
+    "lets the end be as well.",
+)
+def end_of_the_text_forgotten(text):
+    return _find(*PARTS[:4], r"\s+(?=\s)", REST, text=text)
+
+
+@mistake(
+    "pre_tokenize",
+    says=r"Only a space is left for the next word: of three line feeds or tabs, the last has to stand alone, too. "
+    r"Look ahead with (?!\S).",
+)
+def only_a_space_is_left(text):
+    return _find(*PARTS[:4], r"\s+(?= |$)", REST, text=text)
+
+
+@mistake(
+    "pre_tokenize",
+    says=r"(?= ) looks for a space behind the run: neither other white space nor the end of the text is one. "
+    r"Look ahead with (?!\S).",
+)
+def looks_for_a_space(text):
+    return _find(*PARTS[:4], r"\s+(?= )", REST, text=text)
+
+
+@mistake(
+    "pre_tokenize",
     says="The last alternative is missing: one line feed or tab before a word belongs to no piece and is lost.",
 )
 def no_last_alternative(text):
@@ -760,6 +881,25 @@ def pieces_without_specials(self, texts, min_freq=1, special_tokens=()):
 def pieces_of_the_last_text(self, texts, min_freq=1, special_tokens=()):
     for text in texts:
         _learn(self, _find(*PARTS, text=text), min_freq, special_tokens)
+
+
+@mistake(
+    "regex",
+    of="RegexTokenizer.train",
+    says="Neither min_freq nor special_tokens reaches build_vocab: pass both on.",
+)
+def pieces_without_either(self, texts, min_freq=1, special_tokens=()):
+    _learn(self, [p for text in texts for p in _find(*PARTS, text=text)], 1, ())
+
+
+@mistake(
+    "regex",
+    of="RegexTokenizer.train",
+    says="A second training updates the first one's dict: its pieces stay, and new pieces share their ids.",
+)
+def pieces_updated(self, texts, min_freq=1, special_tokens=()):
+    self.vocab.update(_vocab([p for text in texts for p in _find(*PARTS, text=text)], min_freq, special_tokens))
+    self.tokens = {i: t for t, i in self.vocab.items()}
 
 
 @mistake("regex", of="RegexTokenizer.train", says="A second training adds to the first; it has to replace it.")
@@ -1015,6 +1155,16 @@ def always_ready(self, ids):
 )
 def ready_up_to_ascii(self, ids):
     return max((n for n in range(1, len(ids) + 1) if ids[n - 1] < 128), default=0)
+
+
+@mistake(
+    "bytes",
+    of="ByteTokenizer.ready",
+    says="Every last byte above 127 is held back, also when its character is complete: ask its first byte how many "
+    "there are.",
+)
+def holds_every_high_byte(self, ids):
+    return len(ids) - (len(ids) > 0 and ids[-1] >= 0x80)
 
 
 @mistake("bytes", of="ByteTokenizer.ready", says="The last character is held back even when it is complete.")

@@ -10,9 +10,9 @@ import sys
 import sysconfig
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -75,6 +75,19 @@ class Row:
     speed: float  # MB of UTF-8 encoded in a second
 
 
+@contextmanager
+def doing(words: str) -> Iterator[None]:
+    """Shows what is being done, until it is done; only to someone who watches a terminal."""
+    watched = sys.stderr.isatty()
+    if watched:
+        print(f"{words} …", end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        if watched:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)  # back to the start of the line, and clear it
+
+
 def python_sources(limit: int = 1_000_000) -> str:
     """Modules of Python's own standard library, in alphabetical order, up to the first that passes the limit."""
     found, size = [], 0
@@ -117,8 +130,9 @@ def corpus(path: Path | None) -> tuple[str, str]:
 def tokenizers(lab: ModuleType, train: str) -> dict[str, Tokenizer]:
     """All that are compared, trained where there is something to train."""
     words, pieces = lab.WhitespaceTokenizer(), lab.RegexTokenizer()
-    for tokenizer in (words, pieces):
-        tokenizer.train([train])
+    for which, tokenizer in (("words", words), ("pre-tokens", pieces)):
+        with doing(f"training {which} on {len(train):,} characters"):
+            tokenizer.train([train])
     made: dict[str, Tokenizer] = {"words": words, "pre-tokens": pieces, "bytes": lab.ByteTokenizer()}
     if (gpt2 := ask(GPT2)) is not None:
         made["GPT-2"] = gpt2
@@ -205,7 +219,8 @@ def save(figure: Any, name: str) -> None:
     """Into artifacts/ beside this file."""
     path = FOLDER / "artifacts" / name
     path.parent.mkdir(exist_ok=True)
-    figure.savefig(path, dpi=120)
+    with doing(f"drawing artifacts/{name}"):
+        figure.savefig(path, dpi=120)
     print(f"drew artifacts/{name}")
 
 
@@ -214,8 +229,9 @@ def draw_coverage(lab: ModuleType, name: str, train: str, tests: dict[str, str])
     cut: dict[str, Callable[[str], list[str]]] = {"words": str.split, "pre-tokens": lab.pre_tokenize}
     figure, (left, right) = picture(2, (12, 4.8))
     for which, pieces in cut.items():
-        tokens, colour = pieces(train), COLOURS[which]
-        x, y = growth(tokens)
+        with doing(f"counting the {which} of {name}"):
+            tokens, colour = pieces(train), COLOURS[which]
+            x, y = growth(tokens)
         left.plot([n / 1e6 for n in x], [n / 1e3 for n in y], color=colour, lw=2.2)
         left.annotate(f"{which}\n{y[-1]:,}", (x[-1] / 1e6, y[-1] / 1e3), xytext=(7, 0), textcoords="offset points",
                       va="center", color=colour, weight="bold")  # fmt: skip
@@ -223,7 +239,8 @@ def draw_coverage(lab: ModuleType, name: str, train: str, tests: dict[str, str])
         print(f"{which}: {len(tokens):,} running, {y[-1]:,} different, {once / y[-1]:.0%} of these seen only once")
         sizes = sorted({round(10 ** (i / 12)) for i in range(61) if 10 ** (i / 12) < y[-1]} | {y[-1]})
         for (label, test), style in zip(tests.items(), ("-", (0, (4, 2))), strict=False):
-            shares = [100 * share for share in lab.coverage(tokens, pieces(test), sizes)]
+            with doing(f"covering {label} with {which} of {name}, {len(sizes)} sizes"):
+                shares = [100 * share for share in lab.coverage(tokens, pieces(test), sizes)]
             right.plot(sizes, shares, color=colour, lw=2.2, ls=style)
             right.annotate(f"{which}, {label}: {shares[-1]:.0f} %", (sizes[-1], shares[-1]), xytext=(7, 0),
                            textcoords="offset points", va="center", color=colour, size=10)  # fmt: skip
@@ -245,15 +262,13 @@ def draw_compression(rows: list[Row]) -> None:
         y, colour = names.index(row.text), COLOURS[row.tokenizer]
         axis.plot(row.bytes_per_token, y, "o", ms=11, mew=2.2, color=colour, mfc=colour if row.round_trip else "none")
 
-    def room(name: str) -> float:
-        """The smallest ratio between neighbours in a line: where it is large, labels fit."""
-        x = sorted(row.bytes_per_token for row in rows if row.text == name)
-        return min(b / a for a, b in pairwise(x))
-
-    widest = max(names, key=room)
-    for row in (row for row in rows if row.text == widest):
-        axis.annotate(row.tokenizer, (row.bytes_per_token, names.index(widest)), xytext=(0, 12), ha="center",
-                      textcoords="offset points", color=COLOURS[row.tokenizer], weight="bold")  # fmt: skip
+    for which in dict.fromkeys(row.tokenizer for row in rows):
+        full = all(row.round_trip for row in rows if row.tokenizer == which)
+        axis.plot(
+            [], [], "o", ms=11, mew=2.2, color=COLOURS[which], mfc=COLOURS[which] if full else "none", label=which
+        )
+    axis.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.99), ncols=4, frameon=False, labelcolor="linecolor",
+                prop={"weight": "bold"}, handletextpad=0.1, columnspacing=1.5)  # fmt: skip
     axis.set(xscale="log", xlabel="UTF-8 bytes per token, log scale (further right: fewer tokens for the same text)",
              yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.6))  # fmt: skip
     ticks = [1, 2, 4, 8, 16, 32, 64]
@@ -261,7 +276,7 @@ def draw_compression(rows: list[Row]) -> None:
     axis.minorticks_off()
     axis.grid(alpha=0.25)
     axis.set_title(
-        "Filled: the text comes back.  Hollow: part of it is lost, the compression worth nothing.", loc="left"
+        "Filled: the text comes back.  Hollow: part of it is lost, the compression worth nothing.", loc="left", pad=34
     )
     save(figure, "compression.png")
 
@@ -277,8 +292,11 @@ def report(lab: ModuleType, path: Path | None) -> None:
     if name != "Python source":
         texts["Python source"] = python_sources()
     texts |= {f"Rights, {language}": words for language, words in RIGHTS.items()} | {"emoji": EMOJI}
+    rows = []
+    for label, words in texts.items():
+        with doing(f"measuring {label}"):
+            rows += measure(label, words, made)
     print(f"Words and pre-tokens are trained on the first {len(train.encode()):,} bytes of {name}.\n")
-    rows = [row for label, words in texts.items() for row in measure(label, words, made)]
     print_table(rows)
     print(
         "\nbytes/token: UTF-8 bytes of the text / tokens.  Speed: encode() in one thread, best of three, a short text"

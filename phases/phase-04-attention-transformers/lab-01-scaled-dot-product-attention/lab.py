@@ -1,8 +1,8 @@
 """Scaled dot-product attention, three times: as loops, as two matrix products, and without ever holding the matrix.
 
-Run:  python solution.py                # checks the versions against each other, draws artifacts/attention.png
-      python solution.py --why-sqrt-d   # the measurement behind the README's first table
-      python solution.py --memory       # numbers alive at the peak, two products against tiles; --full: up to 16k keys
+Run:  python lab.py                # checks the versions against each other, draws artifacts/attention.png
+      python lab.py --why-sqrt-d   # the measurement behind the README's first table
+      python lab.py --memory       # numbers alive at the peak, two products against tiles; --full: up to 16k keys
 Does: forward attention for any number of leading (batch, head) dimensions; gradients come from autograd.
 Does not: dropout, multiple heads (lab 4.2), positions (lab 4.3), gradients by hand.
 
