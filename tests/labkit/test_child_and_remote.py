@@ -496,7 +496,7 @@ def test_a_lab_that_kills_its_parents_group_and_itself(server, tmp_path):
 
 @pytest.mark.slow
 def test_a_lab_that_stops_its_parent(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(remote, "ANSWER", 1.0)
+    monkeypatch.setattr("labkit.kitchen.ANSWER", 1.0)
     server._control.settimeout(1.0)
     box = server.box()
     box.load(write(tmp_path / "lab.py", "import os, signal\ndef f():\n    os.kill(os.getppid(), signal.SIGSTOP)"))
