@@ -35,10 +35,6 @@ class Test:
     task: str
     function: Callable[..., None]
 
-    @property
-    def doc(self) -> str:
-        return inspect.getdoc(self.function) or ""
-
 
 @dataclass
 class Spec:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,18 +128,6 @@ def close(a: Any, b: Any, rtol: float | None = None, atol: float | None = None) 
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(close(v, b[k], rtol, atol) for k, v in a.items())
     return equal(a, b)
-
-
-def leaves(x: Any) -> Iterator[Any]:
-    """The numbers, strings and arrays inside lists and dicts, in order."""
-    if isinstance(x, (list, tuple)):
-        for y in x:
-            yield from leaves(y)
-    elif isinstance(x, dict):
-        for y in x.values():
-            yield from leaves(y)
-    else:
-        yield x
 
 
 def size(x: Any) -> int:

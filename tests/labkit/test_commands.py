@@ -425,7 +425,6 @@ def test_lab_certifies_itself(lab, capsys):
         ("equivalents.py", "return x << 1", "return x << 2", "REFUSED: shifted"),
         ("equivalents.py", '@equivalent("double")\ndef added', "def added", "has 1 equivalents"),
         ("solution.py", "return -x", "return x", "REFUSED: the solution"),
-        ("test_lab.py", "check.equal(lab.negate(3), -3", "check.less(lab.negate(3), -2", None),
         ("test_lab.py", 'lab.double(x), 2 * x, why="a number"', "len(str(x)) > 0, True", "GUESSABLE"),
         ("lab.toml", 'after = ["double"]', 'writes = ["quad"]', "must name the same functions once"),
     ],
@@ -436,8 +435,7 @@ def test_verify_finds_what_is_not_in_order(lab, capsys, file, old, new, says):
     path.write_text(path.read_text().replace(old, new))
     assert run("verify", "99.1", "--seeds", "2", "--json") == 1
     (made,) = json.loads(capsys.readouterr().out)
-    found = [p for p in made["problems"] if says and says in p]
-    assert bool(found) == bool(says), made["problems"]
+    assert [p for p in made["problems"] if says in p], made["problems"]
 
 
 def test_starting_imports_neither_torch_nor_numpy(tmp_path):

@@ -200,10 +200,6 @@ def test_size(x, n):
     assert size(x) == n
 
 
-def test_leaves():
-    assert list(values.leaves([1, {"a": ("b", [2.5])}, []])) == [1, "b", 2.5]
-
-
 @pytest.mark.parametrize(
     ("x", "text"),
     [
