@@ -3,6 +3,8 @@
 import ast
 import json
 import os
+import select
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -238,12 +240,19 @@ def test_a_task_may_follow_the_lab_in_every_command(lab, capsys):
     assert "lab.quadruple(" in capsys.readouterr().out
 
 
-def test_a_failing_check_leaves_stderr_empty(lab, capfd):
-    """The process that forks ends when its judge does, without a word, whatever was under way."""
-    fill(lab, **{**RIGHT, "double": "3 * x"})
-    for _ in range(10):
-        assert run("check", "99.1") == 1
-    assert capfd.readouterr().err == ""
+def test_the_process_that_forks_ends_without_a_word_when_its_judge_hangs_up():
+    """With an answer unread, hanging up is an error on the other side, not an end of the stream."""
+    ours, theirs = socket.socketpair()
+    server = subprocess.Popen(
+        [sys.executable, "-m", "labkit.child", "fork", str(theirs.fileno())],
+        pass_fds=[theirs.fileno()],
+        stderr=subprocess.PIPE,
+    )
+    theirs.close()
+    assert select.select([ours], [], [], 30)[0]  # it is ready, and we do not read that it is
+    ours.close()
+    _, err = server.communicate(timeout=10)
+    assert (server.returncode, err) == (0, b"")
 
 
 def test_repro_of_a_file_that_does_not_load(lab, capsys):

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from labkit import values
 from labkit.values import Opaque, close, describe, equal, plain, size
 
 nan, inf = math.nan, math.inf
