@@ -6,7 +6,8 @@ PYTHON ?= python3
 
 # A .venv that is ready is kept, whichever Python made it, unless PYTHON is chosen: make lab PYTHON=python3.12
 SETUP = $(PYTHON) labkit/bootstrap.py $(if $(filter file,$(origin PYTHON)),,--this-python)
-DATA = --assets gpt2 shakespeare
+DATA = --assets gpt2 shakespeare sotu
+TEST_DATA = $(DATA) cl100k o200k
 
 .DEFAULT_GOAL := lab
 .PHONY: lab test test-full scaffolds scaffolds-check lint clean help
@@ -18,10 +19,10 @@ lab: ## set up if needed, then show the next lab
 	  '(fish: source .venv/bin/activate.fish)   Then:       lab check 1.1'
 
 test: ## all checks, the quick way (before every commit)
-	@$(SETUP) --dev $(DATA) --then python tests/run.py
+	@$(SETUP) --dev $(TEST_DATA) --then python tests/run.py
 
 test-full: ## all checks, the thorough way (slow tests, many seeds)
-	@$(SETUP) --dev $(DATA) --then python tests/run.py --full
+	@$(SETUP) --dev $(TEST_DATA) smollm2 --then python tests/run.py --full
 
 scaffolds: ## write every lab.py anew from its solution.py
 	@$(SETUP) --then python -m labkit.scaffold

