@@ -1,0 +1,145 @@
+"""MiniGPT: a decoder-only transformer to be read from top to bottom, on which real checkpoints run.
+
+    >>> tiny = Config(vocab_size=65, context_length=32, d_model=24, n_layers=2, n_heads=4)
+    >>> model = MiniGPT(tiny)
+    >>> model(torch.tensor([[5, 1, 4]])).shape
+    torch.Size([1, 3, 65])
+
+Does not:
+- train itself or choose tokens: llmcore.training and llmcore.sampling do
+- know files: pretrained reads them
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from llmcore.cache.contiguous import KVCache
+from llmcore.model.attention import PADDING, Attention
+from llmcore.model.config import Config
+from llmcore.model.layers import MLP, SwiGLU, norm
+from llmcore.model.positions import rope_frequencies, sinusoidal
+
+
+class Block(nn.Module):
+    """Attention, then an MLP, each added to what came in; the norm before them (or, as in 2017, after the sum)."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.pre_norm = config.pre_norm
+        self.attention_norm = norm(config)
+        self.attention = Attention(config)
+        self.mlp_norm = norm(config)
+        self.mlp = SwiGLU(config) if config.mlp == "swiglu" else MLP(config)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, *where: object, **how: object) -> tuple[Float[Tensor, "b t d"], Tensor | None]:
+        """The block's output, and its attention weights if they were asked for. Arguments as Attention's."""
+        mixed, weights = self.attention(self.attention_norm(x) if self.pre_norm else x, *where, **how)
+        x = x + self.dropout(mixed)
+        x = x if self.pre_norm else self.attention_norm(x)
+        x = x + self.dropout(self.mlp(self.mlp_norm(x) if self.pre_norm else x))
+        return x if self.pre_norm else self.mlp_norm(x), weights
+
+
+class MiniGPT(nn.Module):
+    """Embedding, blocks, norm, output layer."""
+
+    turn: Tensor
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
+        if config.position == "learned":
+            self.position_embedding = nn.Embedding(config.context_length, config.d_model)
+        if config.position == "rope":
+            turn, self.rope_factor = rope_frequencies(config.head_dim, config.rope_theta, config.rope_scaling)
+            self.register_buffer("turn", turn, persistent=False)
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.final_norm = norm(config) if config.pre_norm else nn.Identity()
+        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        if config.tie_embeddings:
+            self.head.weight = self.embedding.weight
+        self.apply(self._initialise)
+
+    def _initialise(self, module: nn.Module) -> None:
+        """Normal with 0.02, as GPT-2; what is added to the residual stream starts smaller, as there are 2·layers of it.
+
+        Source: Radford et al. 2019, section 2.3.
+        """
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=0.02)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+        if isinstance(module, Block):
+            for last in (module.attention.out, module.mlp.down):
+                nn.init.normal_(last.weight, std=0.02 / math.sqrt(2 * self.config.n_layers))
+
+    def forward(
+        self,
+        ids: Int[Tensor, "b t"],
+        cache: KVCache | None = None,
+        positions: Int[Tensor, "b t"] | None = None,
+        last_only: bool = False,
+    ) -> Float[Tensor, "b t v"]:
+        """Logits of the token after each.
+
+        Args:
+            cache: keys and values of the tokens before these; these are added to it.
+            positions: where each token stands, PADDING (-1) for none; without, they count on from the cache.
+            last_only: logits of the last token alone (B, 1, V): all that generation needs, and a prompt's other
+                logits are the largest tensor there is.
+
+        Raises ValueError for a position beyond what learned positions have.
+        """
+        x, _ = self._hidden(ids, cache, positions)
+        return self.head(x[:, -1:] if last_only else x)
+
+    def loss(self, ids: Int[Tensor, "b t"], targets: Int[Tensor, "b t"]) -> Float[Tensor, ""]:
+        """Mean cross-entropy in nats per token; a target of -100 does not count."""
+        return F.cross_entropy(self(ids).flatten(0, 1).float(), targets.flatten(), ignore_index=-100)
+
+    def attention_weights(self, ids: Int[Tensor, "b t"]) -> Float[Tensor, "layers b h t t"]:
+        """Who looks at whom, in every layer and head."""
+        return torch.stack(self._hidden(ids, None, None, explain=True)[1])
+
+    def _hidden(
+        self, ids: Tensor, cache: KVCache | None, positions: Tensor | None, explain: bool = False
+    ) -> tuple[Float[Tensor, "b t d"], list[Tensor]]:
+        past = cache.length if cache is not None else 0
+        plain = positions is None and (cache is None or cache.plain)
+        if positions is not None and cache is not None:
+            cache.plain = False
+        if positions is None:
+            start = cache.next_positions() if cache is not None else torch.zeros(1, 1, dtype=torch.long)
+            positions = start.to(ids.device) + torch.arange(ids.shape[1], device=ids.device)
+            positions = positions.expand(ids.shape)
+        if self.config.position == "learned":
+            needed = past + ids.shape[1] if plain else int(positions.max()) + 1
+            if needed > self.config.context_length:
+                raise ValueError(f"position {needed - 1} is beyond the {self.config.context_length} that were learned")
+        x = self.embedding(ids)  # (B, T, D)
+        rope = None
+        if self.config.position == "learned":
+            x = x + self.position_embedding(positions.clamp(min=0))
+        elif self.config.position == "sinusoidal":
+            x = x + sinusoidal(positions, self.config.d_model).type_as(x)
+        elif self.config.position == "rope":
+            angle = positions[..., None].float() * self.turn  # (B, T, Dh/2)
+            rope = (angle.cos() * self.rope_factor, angle.sin() * self.rope_factor)
+        x = self.dropout(x)
+        maps = []
+        for i, block in enumerate(self.blocks):
+            layer = cache.layers[i] if cache is not None else None
+            x, weights = block(x, positions, rope, layer, plain=plain, explain=explain)
+            if weights is not None:
+                maps.append(weights)
+        return self.final_norm(x), maps
+
+
+__all__ = ["PADDING", "Block", "MiniGPT"]

@@ -1,0 +1,40 @@
+"""The guides: their code prints what they say, and each has the parts that a reader was promised."""
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+
+from llmcore import assets
+
+ROOT = Path(__file__).resolve().parent.parent
+GUIDES = sorted(ROOT.glob("phases/*/HITCHHIKERS-GUIDE.md"))
+
+
+def test_there_are_guides():
+    assert GUIDES
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.parent.name)
+def test_the_code_of_a_guide_prints_what_it_says(guide, monkeypatch):
+    assets.fetch("gpt2")
+    monkeypatch.chdir(ROOT)
+    failed, tried = doctest.testfile(str(guide), module_relative=False, encoding="utf-8")
+    assert tried > 10
+    assert not failed
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.parent.name)
+def test_a_guide_has_a_picture_algebra_and_code_for_each_concept_and_ten_answered_questions(guide):
+    text = guide.read_text(encoding="utf-8")
+    parts = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
+    concepts = [part for part in parts if re.match(r"\d+ · ", part)]
+    assert len(concepts) >= 5
+    for part in concepts:
+        assert re.findall(r"^### (\w+)", part, re.MULTILINE) == ["Picture", "Algebra", "Code"], part[:40]
+    questions = next(part for part in parts if part.startswith("Ten questions"))
+    asked = re.findall(r"^\*\*(\d+)\. .*?\*\*(.*?)(?=^\*\*\d+\.|\Z)", questions, re.MULTILINE | re.DOTALL)
+    assert [number for number, _ in asked] == [str(n) for n in range(1, 11)]
+    assert all(len(answer.split()) > 15 for _, answer in asked)
+    assert {"Before you start", "A week", "References"} <= {part.splitlines()[0] for part in parts}
