@@ -10,7 +10,7 @@ DATA = --assets gpt2 shakespeare sotu
 TEST_DATA = $(DATA) cl100k o200k
 
 .DEFAULT_GOAL := lab
-.PHONY: lab test test-full scaffolds scaffolds-check lint clean help
+.PHONY: lab test test-full bench scaffolds scaffolds-check lint clean help
 
 lab: ## set up if needed, then show the next lab
 	@$(SETUP) $(DATA) --then lab next
@@ -23,6 +23,11 @@ test: ## all checks, the quick way (before every commit)
 
 test-full: ## all checks, the thorough way (slow tests, many seeds)
 	@$(SETUP) --dev $(TEST_DATA) smollm2 --then python tests/run.py --full
+
+bench: ## speed beside that of other libraries, into benchmarks/results (AREA=bpe for one area)
+	@$(SETUP) --dev $(TEST_DATA)
+	@.venv/bin/python -m pip install --quiet --editable '.[dev,bench]'
+	.venv/bin/python -m benchmarks $(AREA)
 
 scaffolds: ## write every lab.py anew from its solution.py
 	@$(SETUP) --then python -m labkit.scaffold

@@ -78,6 +78,12 @@ class KVCache:
             return torch.zeros(len(self.positions), 1, dtype=torch.long, device=self.positions.device)
         return self.positions[:, : self.length].amax(dim=1, keepdim=True) + 1
 
+    def select(self, rows: Int[Tensor, " b"]) -> None:
+        """Make row i what row rows[i] was: the bookkeeping of beams. Copies."""
+        length = self.length
+        self.memory[:, :, :, :, :length] = self.memory[:, :, rows, :, :length]
+        self.positions[:, :length] = self.positions[rows, :length]
+
     def truncate(self, length: int) -> None:
         """Forget all but the first `length` tokens: what a speculative draft added and the model refused."""
         if not 0 <= length <= self.length:

@@ -97,8 +97,19 @@ class MiniGPT(nn.Module):
 
         Raises ValueError for a position beyond what learned positions have.
         """
-        x, _ = self._hidden(ids, cache, positions)
+        x = self.hidden(ids, cache, positions)
         return self.head(x[:, -1:] if last_only else x)
+
+    def hidden(
+        self, ids: Int[Tensor, "b t"], cache: KVCache | None = None, positions: Int[Tensor, "b t"] | None = None
+    ) -> Float[Tensor, "b t d"]:
+        """What the output layer gets: each token's state behind the last block and norm. Arguments as `forward`'s."""
+        return self._run(ids, cache, positions)[0]
+
+    def new_cache(self, batch: int, capacity: int) -> KVCache:
+        """An empty cache for this model, in its dtype and on its device."""
+        c, weight = self.config, self.embedding.weight
+        return KVCache(c.n_layers, batch, c.n_kv_heads, c.head_dim, capacity, weight.dtype, weight.device)
 
     def loss(self, ids: Int[Tensor, "b t"], targets: Int[Tensor, "b t"]) -> Float[Tensor, ""]:
         """Mean cross-entropy in nats per token; a target of -100 does not count."""
@@ -106,9 +117,9 @@ class MiniGPT(nn.Module):
 
     def attention_weights(self, ids: Int[Tensor, "b t"]) -> Float[Tensor, "layers b h t t"]:
         """Who looks at whom, in every layer and head."""
-        return torch.stack(self._hidden(ids, None, None, explain=True)[1])
+        return torch.stack(self._run(ids, None, None, explain=True)[1])
 
-    def _hidden(
+    def _run(
         self, ids: Tensor, cache: KVCache | None, positions: Tensor | None, explain: bool = False
     ) -> tuple[Float[Tensor, "b t d"], list[Tensor]]:
         past = cache.length if cache is not None else 0

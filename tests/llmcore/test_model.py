@@ -202,6 +202,17 @@ def test_a_refused_draft_leaves_no_trace():
 
 
 @torch.no_grad()
+def test_rows_of_a_cache_can_change_places():
+    config = CONFIGS["adjacent"]
+    model, x = shaken(MiniGPT(config)), ids(3, 9)
+    cache = model.new_cache(3, 12)
+    model(x[:, :6], cache)
+    rows = torch.tensor([2, 2, 0])
+    cache.select(rows)
+    close(model(x[rows, 6:], cache), model(x)[rows, 6:])
+
+
+@torch.no_grad()
 def test_a_row_does_not_depend_on_its_neighbours():
     model, x = shaken(MiniGPT(CONFIGS["mqa, alibi"])), ids(4, 9)
     close(model(x)[2:3], model(x[2:3]))
@@ -228,7 +239,7 @@ def test_attention_weights_are_a_distribution_over_what_may_be_seen_and_mix_to_t
     far = torch.arange(13)[:, None] - torch.arange(13)
     assert not weights[..., (far < 0) | (far >= 6)].any()
     assert (weights[..., (far >= 0) & (far < 6)] > 0).all()
-    explained, _ = model._hidden(x, None, None, explain=True)
+    explained, _ = model._run(x, None, None, explain=True)
     close(model.head(explained), model(x))
 
 
