@@ -1,5 +1,6 @@
 """The `lab` command.  Thin: each command reads its words, calls a module, prints, and returns an exit code.
 
+All commands stand in the table at the end; those for authors and for the machine are written in cli_authors.
 0 passed or done · 1 not yet · 2 could not run.  Results go to stdout, everything else to stderr.
 """
 
@@ -7,23 +8,25 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import io
 import json
 import os
-import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from labkit import catalog, report, runner, scaffold
+from labkit import catalog, cli_authors, overview, report, runner, scaffold
 from labkit.catalog import HINTS, Lab, LabError
 from labkit.progress import Progress, digest
-from labkit.report import Paint
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command and turns every way out into an exit code and at most one line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without ✓ gets a ? for it, not a traceback
+            stream.reconfigure(errors="replace")
     try:
         args = _parser().parse_args(argv)
         code: int = args.run(args)
@@ -53,6 +56,21 @@ class _Parser(argparse.ArgumentParser):
         sys.exit(2)
 
 
+class _Command(_Parser):
+    """Takes words and options in any order: `lab check 1.1 --json bytes`."""
+
+    mixing = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self.mixing or any(action.nargs == argparse.REMAINDER for action in self._actions):
+            return super().parse_known_args(args, namespace)
+        self.mixing = True  # the parser for any order calls this one, for each of its two passes
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self.mixing = False
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="lab",
@@ -60,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="`lab` alone says where you are.  `lab COMMAND --help` explains a command.",
     )
     parser.set_defaults(run=next_lab)
-    commands = parser.add_subparsers(metavar="COMMAND", parser_class=_Parser)
+    commands = parser.add_subparsers(metavar="COMMAND", parser_class=_Command)
     for name, (function, add) in COMMANDS.items():
         summary, _, rest = (function.__doc__ or "").partition("\n")
         sub = commands.add_parser(
@@ -84,13 +102,12 @@ def _lab(args: argparse.Namespace) -> tuple[Path, Lab]:
     for lab in every:
         if lab.folder in (here, *here.parents):
             return base, lab
-    return base, _next(base, every, Progress(base))
+    return base, overview.current(base, every, Progress(base))
 
 
-def _next(base: Path, every: list[Lab], progress: Progress) -> Lab:
-    if not every:
-        raise LabError(f"There is no lab under {base / 'phases'}.")
-    return next((lab for lab in every if not progress.done(lab)), every[-1])
+def _available(lab: Lab) -> None:
+    if lab.missing_extras:
+        raise LabError(f"Lab {lab.id} is unavailable here: pip install {' '.join(lab.missing_extras)}")
 
 
 def _file(lab: Lab, args: argparse.Namespace) -> Path:
@@ -103,75 +120,18 @@ def _file(lab: Lab, args: argparse.Namespace) -> Path:
     return file
 
 
-def _show(path: Path) -> str:
-    """A path as the reader would type it."""
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith(".." + os.sep + "..") else relative
-
-
 # ---- commands
 
 
 def next_lab(args: argparse.Namespace) -> int:
     """Where you are, what is next, and why it matters."""
-    base = catalog.root()
-    every, progress = catalog.labs(base), Progress(base)
-    lab = _next(base, every, progress)
-    for other in every:
-        progress.note_scaffold(other)
-    paint = Paint(sys.stdout)
-    done = sum(progress.done(x) for x in every)
-    if done == len(every):
-        print(f"All {done} labs passed. `lab list` shows them.")
-        return 0
-    tasks = [t.name for t in lab.tasks if t.name not in progress.passed(lab)]
-    state = f"{progress.points(lab)}/{lab.points} points"
-    if progress.changed(lab):
-        state += ", changed since it passed"
-    print(f"{paint.bold(f'{lab.id} {lab.title}')}   {paint.dim(lab.phase)}")
-    print(f"{lab.why}\n")
-    rows = [
-        ("so far", f"{done} of {len(every)} labs passed; this one: {state}"),
-        ("time", f"about {lab.minutes} minutes, difficulty {lab.difficulty} of 5"),
-        ("read", _show(lab.file("README.md"))),
-        ("write", f"{_show(lab.file('lab.py'))}: {', '.join(tasks) or 'all tasks passed before the change'}"),
-        ("check", f"lab check {lab.id}"),
-        ("stuck?", f"lab hint {lab.id} {tasks[0]}" if tasks else f"lab hint {lab.id}"),
-    ]
-    for label, text in rows:
-        print(f"  {paint.dim(f'{label:8}')}{text}")
+    overview.next_page(catalog.root(), sys.stdout)
     return 0
 
 
 def list_labs(args: argparse.Namespace) -> int:
     """The whole curriculum, with your progress, points and minutes."""
-    base = catalog.root()
-    every, progress = catalog.labs(base), Progress(base)
-    paint = Paint(sys.stdout)
-    width = max((len(lab.title) for lab in every), default=0)
-    phase = ""
-    for lab in every:
-        if lab.phase != phase:
-            phase = lab.phase
-            print(f"{paint.bold(phase)}")
-        points = progress.points(lab)
-        if progress.done(lab):
-            symbol, words = "✓", "passed"
-        elif points or progress.started(lab):
-            symbol, words = "◐", "begun"
-        else:
-            symbol, words = "·", "not started"
-        if progress.changed(lab):
-            symbol, words = ("✓" if progress.done(lab) else "◐"), "changed since it passed"
-        if lab.missing_extras:
-            words += f" (unavailable here: pip install {' '.join(lab.missing_extras)})"
-        print(
-            f"  {paint.symbol(symbol)} {lab.id:5} {lab.title:{width}}  {points:3}/{lab.points:<3} points"
-            f"  {lab.minutes:4} min  {words}"
-        )
-    points, total = sum(map(progress.points, every)), sum(lab.points for lab in every)
-    hours = sum(lab.minutes for lab in every) / 60
-    print(f"{sum(map(progress.done, every))} of {len(every)} labs, {points}/{total} points, {hours:.1f} hours in all")
+    overview.list_page(catalog.root(), sys.stdout)
     return 0
 
 
@@ -188,66 +148,104 @@ def check(args: argparse.Namespace) -> int:
 
     Exit code: 0 all passed, 1 not yet, 2 could not run.
     """
-    from labkit import diagnose
+    from labkit import checking
 
     base, lab = _lab(args)
-    if lab.missing_extras:
-        raise LabError(f"Lab {lab.id} is unavailable here: pip install {' '.join(lab.missing_extras)}")
+    _available(lab)
     args.task = args.task or args.only
-    task = lab.task(args.task).name if args.task else None
+    only = [lab.task(args.task).name] if args.task else None
     file = _file(lab, args)
+    own = file == lab.file("lab.py")
     before = digest(file)
-    results = runner.run(
-        lab, file, [task] if task else None, progress=lambda name: report.progress_line(f"checking {name} …")
-    )
-    shown = None
-    if failed := report.first_failure(results):
-        report.progress_line("comparing with known mistakes …")
+    with runner.kitchen(lab) as source:
         spec = runner.Spec.of(lab)
-        likely: list[tuple[str, str]] = []
-        if failed.seen.failures and failed.status in ("wrong", "crashed", "slow"):
-            with runner.kitchen(lab) as source:
-                listed, known = diagnose.catalogue(source, spec, failed.task.name, cache=base / ".lab" / "cache")
-            names = diagnose.best(failed.seen, known)
-            likely = [(f"{lab.id}/{n}", listed[n].says) for n in names] if len(names) == 1 else []
-        shown = report.failure(lab, spec, failed, likely)
+        every = runner.results(source, spec, file, only, progress=lambda n: report.progress_line(f"checking {n} …"))
+        results = [r for r in every if only is None or r.task.name in only]
+        shown = checking.failure(base, spec, results, lambda: source, report.progress_line)
     report.progress_line("")
     progress = Progress(base)
-    if file == lab.file("lab.py"):
+    if own:
         progress.record(lab, before, {r.task.name: r.status == "passed" for r in results})
     passed = all(r.status == "passed" for r in results)
     if args.json:
         print(json.dumps(report.as_json(lab, str(file), before, results, shown), indent=1))
         return 0 if passed else 1
-    report.render(lab, _show(file), results, shown, sys.stdout)
-    _last_words(lab, results, shown, progress, own=file == lab.file("lab.py"))
+    report.render(lab, report.as_typed(file), results, shown, sys.stdout, progress.given_up(lab) if own else ())
+    if printed := checking.printed(shown):
+        print(f"\n{printed}", file=sys.stderr)
+    print(f"\n{checking.last_words(lab, results, shown, progress, own)}")
     return 0 if passed else 1
 
 
-def _last_words(
-    lab: Lab, results: list[runner.Result], shown: report.Failure | None, progress: Progress, own: bool
-) -> None:
-    printed = shown.result.seen.printed.strip() if shown else ""
-    if printed:
-        lines = printed.splitlines()
-        print(
-            "\nyour code printed" + (f" (the last 12 of {len(lines)} lines)" if len(lines) > 12 else ""),
-            file=sys.stderr,
-        )
-        print(textwrap.indent("\n".join(line[:200] for line in lines[-12:]), "  │ "), file=sys.stderr)
-    points, total = sum(r.points for r in results), sum(r.task.points for r in results)
-    todo = next((r.task.name for r in results if r.status in ("begun", "not-started")), None)
-    words = f"\n{points}/{total} points."
-    if points == total:
-        if own and progress.done(lab):
-            words += f"  See what you built: python {_show(lab.file('lab.py'))}\nThen `lab` shows what is next."
-    elif shown:
-        words += f"  stuck: lab hint {lab.id} {shown.result.task.name}"
-        if shown.result.seen.failures:
-            words += f"  ·  look closer: lab repro {lab.id}"
-    elif todo:
-        words += f"  next: {todo}  ·  a hint: lab hint {lab.id} {todo}"
-    print(words)
+def watch(args: argparse.Namespace) -> int:
+    """Checks a lab again at every save of its lab.py, until you quit.
+
+    Without an ID: the lab whose folder you are in, else your next one.
+    Everything is imported before your first save, so a verdict takes a fraction of a second.  The task you are working
+    on comes first.  A save while a check is running ends that check, so an endless loop costs you nothing but a save.
+    What passes is remembered, as by `lab check`.
+
+      h  the next hint for the task at hand      r  check again
+      l  the list of labs                        q  quit         Enter  after a pass: on to the next lab
+
+    Into a pipe or a file it writes plain lines.
+
+    Exit code: 0 the lab had passed when you quit, 1 not yet, 2 could not run, 130 after Ctrl-C.
+    """
+    from labkit import watch as watcher
+
+    base, lab = _lab(args)
+    return watcher.main(base, lab)
+
+
+def show(args: argparse.Namespace) -> int:
+    """Shows a lesson: formulas, tables and code as text in the terminal, or as a page in the browser.
+
+    Without an ID: the lab whose folder you are in, else your next one.  `lab show 1` is the page of phase 1.
+    Answers that the lesson folds away stay folded until you ask for them.
+
+      lab show 4.1               in the terminal, through your pager if it is long
+      lab show 4.1 --answers     with the answers
+      lab show 4.1 --web         as one self-contained page, .lab/show/4.1.html, opened in the browser
+      lab show 1 --guide         the guide of phase 1
+    """
+    from labkit import show as shower
+
+    base = catalog.root()
+    page = shower.page(base, args.id or _lab(args)[1].id, args.guide)
+    if args.web:
+        return shower.web(base, page, open_it=not args.no_open)
+    return shower.terminal(page, args.answers)
+
+
+def diff(args: argparse.Namespace) -> int:
+    """Shows the reference of one task against what you wrote: - is yours, + is the reference.
+
+    Once the task has passed, or once you have given it up.  Giving up is remembered and costs nothing: the task can
+    still be passed, for all its points.  Signatures and docstrings, which are the same in both, are left out.
+
+      lab diff whitespace                  a task of the lab you are in, or of any other
+      lab diff 1.1 whitespace              the same, named in full
+      lab diff 1.1 whitespace --give-up    asks, and then shows the reference although the task has not passed
+
+    Exit code: 0 shown, 1 not yet (the task has not passed), 2 could not run.
+    """
+    from labkit import differences
+
+    base = catalog.root()
+    lab, task = differences.locate(base, args.words, lambda: _lab(argparse.Namespace(id=None))[1])
+    return differences.main(base, lab, task, args.give_up, args.yes)
+
+
+def tower(args: argparse.Namespace) -> int:
+    """The whole stack, from bytes to chat, with the bricks you have laid in it.
+
+    A layer is yours when all its labs have passed.  Until then the course's own code stands in, where there is any.
+    The layers are listed in phases/tower.toml.
+    """
+    from labkit import tower as drawer
+
+    return drawer.main(catalog.root(), args.json)
 
 
 def hint(args: argparse.Namespace) -> int:
@@ -257,23 +255,11 @@ def hint(args: argparse.Namespace) -> int:
     """
     base, lab = _lab(args)
     progress = Progress(base)
-    open_tasks = [t for t in lab.tasks if t.name not in progress.passed(lab)]
+    open_tasks = [t.name for t in lab.tasks if t.name not in progress.passed(lab)]
     if not open_tasks and not args.task:
         print(f"All tasks of lab {lab.id} have passed.")
         return 0
-    task = lab.task(args.task) if args.task else (open_tasks or list(lab.tasks))[0]
-    before = progress.hints(lab, task)
-    taken = progress.take_hint(lab, task)
-    paint = Paint(sys.stdout)
-    print(f"{lab.id} {task.name}")
-    for i in range(taken):
-        head = f"hint {i + 1} of {len(HINTS)}, {HINTS[i]}"
-        lines = (
-            task.hints[i].split(";  ") if i == len(HINTS) - 1 else textwrap.wrap(task.hints[i], 100)
-        )  # code: as it is
-        text = "\n".join(f"  {line}" for line in lines)
-        new = i == taken - 1 and taken > before
-        print(f"{paint.bold(head) if new else paint.dim(head + ' (taken)')}\n{text}")
+    before = overview.hint_page(lab, args.task or open_tasks[0], progress, sys.stdout)
     if before == len(HINTS):
         print(f"These are all three. `lab repro {lab.id}` shows the smallest case that fails.", file=sys.stderr)
     return 0
@@ -297,7 +283,7 @@ def repro(args: argparse.Namespace) -> int:
         failed = report.first_failure(results) or next(unwritten, None)
         if failed is None:
             report.progress_line("")
-            print(f"Nothing fails in {_show(file)}.", file=sys.stderr)
+            print(f"Nothing fails in {report.as_typed(file)}.", file=sys.stderr)
             return 0
         task = failed.task
     report.progress_line("looking for the smallest case …")
@@ -319,9 +305,11 @@ def reset(args: argparse.Namespace) -> int:
     kept = progress.backup(lab) if progress.started(lab) else None
     scaffold.write(lab.file("lab.py"), scaffold.generate(lab))
     progress.note_scaffold(lab)
-    print(f"{_show(lab.file('lab.py'))} is empty again.")
+    print(f"{report.as_typed(lab.file('lab.py'))} is empty again.")
     if kept:
-        print(f"What you wrote is kept. To have it back: cp {_show(kept)} {_show(lab.file('lab.py'))}")
+        print(
+            f"What you wrote is kept. To have it back: cp {report.as_typed(kept)} {report.as_typed(lab.file('lab.py'))}"
+        )
     return 0
 
 
@@ -345,27 +333,6 @@ def update(args: argparse.Namespace) -> int:
     return 0
 
 
-def verify(args: argparse.Namespace) -> int:
-    """For authors: certifies labs both ways, no right version refused and no wrong version passed.
-
-    Runs solution, equivalents and mistakes behind the pipe over several seeds, and checks that the scaffold fails each
-    task, that each mistake and each second wording is named by the diagnosis, that each task has a check by value that
-    cannot be guessed, and that hints, README sections and budgets are kept.
-    """
-    from labkit import verify as verifier
-
-    return verifier.main(args.ids, args.seeds, args.report, args.json, args.jobs)
-
-
-def assets(args: argparse.Namespace) -> int:
-    """Lists or fetches the models and texts that labs run on.
-
-    lab assets                       what there is, how big, under which licence
-    lab assets fetch shakespeare     fetches one
-    """
-    return subprocess.run([sys.executable, "-m", "llmcore.assets", *(args.words or ["list"])], check=False).returncode
-
-
 def _which(sub: argparse.ArgumentParser, task: bool = False) -> None:
     sub.add_argument("id", nargs="?", metavar="ID", help="a lab, as in `lab list`: 1.1")
     if task:
@@ -385,28 +352,42 @@ def _json_too(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
-def _verify_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("ids", nargs="*", metavar="ID", help="labs to certify; all without")
-    sub.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds per version (3)")
-    sub.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="labs at a time (all cores)")
-    sub.add_argument("--report", action="store_true", help="write phases/CERTIFIED.md")
+def _show_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("id", nargs="?", metavar="ID", help="a lab, as in `lab list`: 1.1; or a phase: 1")
+    sub.add_argument("--answers", action="store_true", help="show the answers that the lesson folds away")
+    sub.add_argument("--guide", action="store_true", help="the phase's HITCHHIKERS-GUIDE.md instead")
+    sub.add_argument("--web", action="store_true", help="as a page for the browser")
+    sub.add_argument("--no-open", action="store_true", help="with --web: only print where the page is")
+
+
+def _diff_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "words", nargs="*", metavar="[ID] TASK", help="a task, as in `lab check`; an ID in front if need be"
+    )
+    sub.add_argument("--give-up", action="store_true", help="show it although the task has not passed")
+    sub.add_argument("--yes", action="store_true", help="with --give-up: do not ask")
+
+
+def _only_json(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--json", action="store_true", help="print the result as JSON")
-
-
-def _words(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("words", nargs=argparse.REMAINDER, metavar="list | fetch NAME", help="as in the examples above")
 
 
 COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], int], Callable[[argparse.ArgumentParser], None]]] = {
     "next": (next_lab, lambda sub: None),
     "list": (list_labs, lambda sub: None),
+    "show": (show, _show_options),
     "check": (check, _json_too),
+    "watch": (watch, _which),
     "hint": (hint, lambda sub: _which(sub, task=True)),
     "repro": (repro, _check_options),
+    "diff": (diff, _diff_options),
+    "tower": (tower, _only_json),
     "reset": (reset, _which),
     "update": (update, lambda sub: None),
-    "assets": (assets, _words),
-    "verify": (verify, _verify_options),
+    "assets": (cli_authors.assets, cli_authors.assets_options),
+    "doctor": (cli_authors.doctor, _only_json),
+    "verify": (cli_authors.verify, cli_authors.verify_options),
+    "new": (cli_authors.new, cli_authors.new_options),
 }
 
 if __name__ == "__main__":

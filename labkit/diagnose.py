@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import labkit
 from labkit import variants, wire
 from labkit.kitchen import Kitchen
 from labkit.remote import Box
@@ -72,7 +71,7 @@ def _digest(spec: Spec, seed: int) -> str:
     """Everything that an observation depends on: the lab's files, the checker, the version of torch."""
     digest = hashlib.sha256(f"{seed} {_version('torch')} {_version('numpy')}".encode())
     files = [spec.lab.file(n) for n in ("test_lab.py", "solution.py", "mistakes.py")]
-    for path in [*files, *sorted(Path(labkit.__file__).parent.glob("*.py"))]:
+    for path in [*files, *sorted(Path(__file__).parent.glob("*.py"))]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from labkit import wire
-from labkit.remote import Box
+from labkit.remote import Box, Stopped
 
 ANSWER = 60.0  # seconds the forking process may take for its imports, and for an answer
 
@@ -35,6 +35,8 @@ class Kitchen:
         self._control: socket.socket | None = None
         self._server: subprocess.Popen[bytes] | None = None
         self._boxes: list[Box] = []
+        self._spare: Box | None = None
+        self._called_off = False
         self._environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
         if fork:
             self._start_server()
@@ -46,7 +48,35 @@ class Kitchen:
         self.close()
 
     def box(self) -> Box:
-        """A process with nothing loaded yet."""
+        """A process with nothing loaded yet: the spare one if there is one."""
+        made, self._spare = self._spare or self._made(), None
+        if self._called_off:
+            made.close()
+            raise Stopped
+        return made
+
+    def prepare(self) -> None:
+        """Has the next process ready: started, everything imported, nothing loaded."""
+        if self._spare is None:
+            self._spare = self._made()
+
+    def call_off(self) -> None:
+        """Ends what is being checked, from another thread; the thread that checks gets `Stopped`, until `go_on`."""
+        self._called_off = True
+        for box in list(self._boxes):
+            box.call_off()
+
+    def go_on(self) -> None:
+        """Boxes are made again after a `call_off`."""
+        for box in self._boxes:
+            if box.called_off and not box.closed:
+                box.close()
+        if self._spare is not None and self._spare.closed:
+            self._spare = None
+        self._called_off = False
+
+    def _made(self) -> Box:
+        self._boxes = [box for box in self._boxes if not box.closed]
         if not self._control:
             made = self._fresh()
         else:

@@ -1,7 +1,8 @@
 """What this learner has passed, which hints they took, and copies of what they wrote: the folder .lab/, git-ignored.
 
     .lab/progress.json   keyed by lab: the hash of the lab.py that was checked last and the tasks it passed; the hash of
-                         the one that passed them all; hints taken; the scaffold that was given out
+                         the one that passed them all; hints taken; tasks whose reference was asked for; the scaffold
+                         that was given out
     .lab/backup/4.1/     lab.py as it was before a reset
     .lab/cache/          what the spec sees of each known mistake (see diagnose)
 
@@ -108,6 +109,15 @@ class Progress:
         self._save()
         return taken
 
+    def given_up(self, lab: Lab) -> list[str]:
+        """Tasks whose reference the learner chose to read.  They can still be passed, for all their points."""
+        return [t.name for t in lab.tasks if t.name in self._labs.get(lab.id, {}).get("given_up", [])]
+
+    def give_up(self, lab: Lab, task: Task) -> None:
+        """From now on, `lab diff` shows the reference of this task."""
+        self._of(lab)["given_up"] = [*dict.fromkeys([*self.given_up(lab), task.name])]
+        self._save()
+
     # ---- lab.py: which ones are the learner's
 
     def note_scaffold(self, lab: Lab) -> None:
@@ -148,6 +158,7 @@ def _valid(data: Any) -> bool:
         and isinstance(v.get("scaffold"), str)
         and isinstance(v.get("done"), str)
         and isinstance(v.get("passed"), list)
+        and isinstance(v.get("given_up", []), list)  # a record of before there was `lab diff` has none
         and isinstance(v.get("hints"), dict)
         and all(type(n) is int for n in v["hints"].values())
         for v in data["labs"].values()

@@ -68,6 +68,10 @@ class Failed(Exception):
         return cls(outcome, text, types, report["line"], report["code"])
 
 
+class Stopped(BaseException):
+    """The check was called off: its file was saved anew.  Nobody's error, so no `except Exception` may take it for one."""
+
+
 @dataclass
 class Call:
     """One line of the journal: what was asked of the lab.  Enough to write the same thing down as Python."""
@@ -121,6 +125,8 @@ class Box:
         self.deadline = float("inf")  # of the whole check, in time.monotonic() seconds
         self._serial = 0
         self._over: Failed | None = None
+        self.called_off = False
+        self.closed = False
         self._printed = bytearray()
         self._flood = False
         self._drain = threading.Thread(target=self._read_output, args=(output,), daemon=True)
@@ -172,7 +178,13 @@ class Box:
         """What the lab printed, as far as it was kept."""
         return bytes(self._printed).decode("utf-8", "replace")
 
+    def call_off(self) -> None:
+        """Ends the process; whoever waits for it gets `Stopped`.  The one method that another thread may call."""
+        self.called_off = True
+        self._kill()
+
     def close(self) -> None:
+        self.closed = True
         self._sock.close()
         self._kill()
         self._status()
@@ -185,6 +197,8 @@ class Box:
         return value
 
     def _ask(self, *request: Any) -> Any:
+        if self.called_off:
+            raise Stopped
         if self._over:
             raise self._over
         self._serial += 1
@@ -207,6 +221,8 @@ class Box:
             over = self._died()
         self._kill()
         self._over = over
+        if self.called_off:
+            raise Stopped
         raise over
 
     def _where(self) -> tuple[int | None, str]:

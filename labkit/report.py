@@ -6,16 +6,18 @@ import os
 import shutil
 import sys
 import textwrap
+from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TextIO
 
 from labkit import calls, runner, symptoms, values
 from labkit.catalog import Lab
 from labkit.runner import LOADING, Key, Result, Spec
 
-SYMBOL = {"passed": "✓", "not-started": "·", "begun": "·", "waiting": "·", "not-run": "·"}
-COLOUR = {"✓": "32", "✗": "31", "·": "2"}
-WORDS = {"not-started": "not started", "not-run": "not run", "slow": "too slow"}
+SYMBOL = {"passed": "✓", "not-started": "·", "begun": "·", "waiting": "·", "not-run": "·", "checking": "…"}
+COLOUR = {"✓": "32", "✗": "31", "!": "33", "·": "2", "…": "2"}
+WORDS = {"not-started": "not started", "not-run": "not run", "slow": "too slow", "checking": "checking …"}
 LABEL = 10  # width of "expected  "
 
 
@@ -86,27 +88,36 @@ def _wish(record: Any) -> str:
     }.get(record.kind, want)
 
 
-def render(lab: Lab, file: str, results: list[Result], shown: Failure | None, out: TextIO) -> None:
-    """The page `lab check` prints."""
+def render(
+    lab: Lab, file: str, results: list[Result], shown: Failure | None, out: TextIO, given_up: Collection[str] = ()
+) -> None:
+    """The page `lab check` prints.  `given_up` are tasks whose reference the learner chose to read."""
     paint = Paint(out)
     print(f"{paint.bold(lab.id + ' ' + lab.title)}   {paint.dim(file)}", file=out)
     width = max(len(r.task.name) for r in results)
     for r in results:
-        symbol = SYMBOL.get(r.status, "✗")
-        words = r.note if r.status == "waiting" else WORDS.get(r.status, r.status)
-        count = f"{r.tests_passed} of {r.tests} tests pass" if r.status in ("wrong", "crashed", "slow") else ""
-        count = r.note if r.status == "begun" else count
-        points = f"{r.points}/{r.task.points}"
-        print(
-            f"  {paint.symbol(symbol)} {r.task.name:{width}}  {points:>5}  {words:12} {paint.dim(count)}".rstrip(),
-            file=out,
-        )
+        print(task_line(r, width, paint, r.task.name in given_up), file=out)
     if shown:
         print(file=out)
-        _failure(shown, paint, out)
+        render_failure(shown, out)
 
 
-def _failure(f: Failure, paint: Paint, out: TextIO) -> None:
+def task_line(r: Result, width: int, paint: Paint, given_up: bool = False) -> str:
+    """One task: symbol, name (in `width` columns), points, verdict, and how far it is."""
+    words = r.note if r.status == "waiting" else WORDS.get(r.status, r.status)
+    count = f"{r.tests_passed} of {r.tests} tests pass" if r.status in ("wrong", "crashed", "slow") else ""
+    count = r.note if r.status == "begun" else count
+    if given_up and r.status != "passed":
+        count += f"{', ' * bool(count)}reference shown"
+        words += "," * (r.status == "waiting")
+    points = f"{r.points}/{r.task.points}"
+    symbol = paint.symbol(SYMBOL.get(r.status, "✗"))
+    return f"  {symbol} {r.task.name:{width}}  {points:>5}  {words:12} {paint.dim(count)}".rstrip()
+
+
+def render_failure(f: Failure, out: TextIO) -> None:
+    """What was called, what came back, what was expected, and the likely mistake."""
+    paint = Paint(out)
     width = min(shutil.get_terminal_size((110, 24)).columns, 120) - LABEL - 2
     head = f"{f.result.task.name} · {f.test}"
     print(f"{paint.symbol('✗')} {paint.bold(head)}", file=out)
@@ -130,17 +141,18 @@ class Paint:
     def __init__(self, out: TextIO) -> None:
         self.on = out.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 
-    def _in(self, code: str, text: str) -> str:
+    def code(self, code: str, text: str) -> str:
+        """The text in a colour or weight, by its number among the ANSI codes."""
         return f"\033[{code}m{text}\033[0m" if self.on and text else text
 
     def bold(self, text: str) -> str:
-        return self._in("1", text)
+        return self.code("1", text)
 
     def dim(self, text: str) -> str:
-        return self._in("2", text)
+        return self.code("2", text)
 
     def symbol(self, text: str) -> str:
-        return self._in(COLOUR.get(text, "0"), text)
+        return self.code(COLOUR.get(text, "0"), text)
 
 
 def as_json(lab: Lab, file: str, file_hash: str, results: list[Result], shown: Failure | None) -> dict[str, Any]:
@@ -169,6 +181,12 @@ def as_json(lab: Lab, file: str, file_hash: str, results: list[Result], shown: F
         ],
         "failure": shown.as_json() if shown else None,
     }
+
+
+def as_typed(path: Path) -> str:
+    """A path as the reader would type it."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith(".." + os.sep + "..") else relative
 
 
 def progress_line(words: str) -> None:

@@ -219,18 +219,31 @@ def run(
 ) -> list[Result]:
     """Checks a file, task by task.  `tasks` restricts it; what those build on is then run too, but not reported."""
     with kitchen(lab, fork) as source:
-        spec = Spec.of(lab)
-        if (torch := sys.modules.get("torch")) is not None:
-            torch.set_num_threads(1)
-        wanted = _with_parents(lab, tasks)
-        deadline = time.monotonic() + WHOLE
-        results: dict[str, Result] = {}
-        for task in lab.tasks:
-            if task.name not in wanted:
-                continue
+        found = list(results(source, Spec.of(lab), file, tasks, seed, progress))
+    return [r for r in found if tasks is None or r.task.name in tasks]
+
+
+def results(
+    source: Kitchen,
+    spec: Spec,
+    file: Path,
+    tasks: list[str] | None = None,
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda task: None,
+    first: str | None = None,
+) -> Iterator[Result]:
+    """The tasks' results as they come, in the lab's order; but `first`, with what it builds on, before all others."""
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(1)
+    wanted = _with_parents(spec.lab, tasks)
+    early = _with_parents(spec.lab, [first]) if first else set()
+    deadline = time.monotonic() + WHOLE
+    known: dict[str, Result] = {}
+    for task in sorted(spec.lab.tasks, key=lambda t: t.name not in early):  # stable: otherwise the lab's order
+        if task.name in wanted:
             progress(task.name)
-            results[task.name] = _run_task(source, spec, task, file, seed, deadline, results)
-    return [r for name, r in results.items() if tasks is None or name in tasks]
+            known[task.name] = _run_task(source, spec, task, file, seed, deadline, known)
+            yield known[task.name]
 
 
 def _with_parents(lab: Lab, tasks: list[str] | None) -> set[str]:

@@ -170,8 +170,10 @@ def _pattern(a: Any, b: Any, fits: Callable[[Any, Any], bool]) -> str:
     offset = float(np.median(a - b))
     if a.size > 2 and abs(offset) > 1e-3 and fits(a - offset, b):
         return f"Right up to a constant: {offset:+.4g} everywhere."
+    if a.ndim < 2:
+        return ""
     rows_a, rows_b = a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1])
-    wrong = [i for i in range(len(rows_a)) if not fits(rows_a[i], rows_b[i])] if a.ndim > 1 else []
+    wrong = [i for i in range(len(rows_a)) if not fits(rows_a[i], rows_b[i])]
     if wrong and len(wrong) * 3 <= len(rows_a):
         return f"Right except row{'s' * (len(wrong) > 1)} {', '.join(map(str, wrong[:5]))} of {len(rows_a)}."
     return ""
@@ -192,7 +194,7 @@ def _numbers(got: Any, want: Any, record: Record) -> str:
 
 def _lists(got: Any, want: Any, record: Record) -> str:
     if not isinstance(got, list) or not isinstance(want, list) or not got or not want:
-        return "It is empty." if got == [] and want else ""
+        return "It is empty." if isinstance(got, list) and not got and isinstance(want, list) and want else ""
 
     def fits(x: Any, y: Any) -> bool:
         return len(x) == len(y) and all(_same(i, j, record) for i, j in zip(x, y, strict=True))

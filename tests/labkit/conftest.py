@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from labkit import catalog, scaffold
 from labkit.kitchen import Kitchen
 from labkit.remote import Box
 
@@ -162,3 +163,87 @@ def lab_folder(tmp_path: Path) -> Path:
     write(folder / "mistakes.py", "from labkit.spec import mistake\n")
     write(folder / "equivalents.py", "from labkit.spec import equivalent\n")
     return folder
+
+
+MISTAKES = """
+from labkit.spec import alike, mistake
+
+
+@mistake("double", says="It squares instead of doubling.")
+def squares(x):
+    return x * x
+
+
+@mistake("double", says="One is added.")
+def one_more(x):
+    return 2 * x + 1
+
+
+@alike("squares")
+def to_the_power_of_two(x):
+    return x**2
+
+
+@mistake("quadruple", says="`times` is ignored.")
+def once_only(x, times=1):
+    return 4 * x
+
+
+@mistake("negate", says="The absolute value: right for positive numbers only.")
+def absolute(x):
+    return -abs(x)
+"""
+EQUIVALENTS = """
+from labkit.spec import equivalent
+
+
+@equivalent("double")
+def added(x):
+    return x + x
+
+
+@equivalent("double")
+def shifted(x):
+    return x << 1
+
+
+@equivalent("quadruple")
+def powers(x, times=1):
+    return x * 4**times
+
+
+@equivalent("quadruple")
+def recursion(x, times=1):
+    return x if not times else recursion(4 * x, times - 1)
+
+
+@equivalent("negate")
+def from_zero(x):
+    return 0 - x
+
+
+@equivalent("negate")
+def complement(x):
+    return ~x + 1
+"""
+RIGHT = {"double": "2 * x", "quadruple": "x * 4**times", "negate": "-x"}
+
+
+@pytest.fixture
+def lab(lab_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> catalog.Lab:
+    (tmp_path / "labkit").mkdir()
+    write(lab_folder / "mistakes.py", MISTAKES)
+    write(lab_folder / "equivalents.py", EQUIVALENTS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    made = catalog.read(lab_folder)
+    scaffold.write(made.file("lab.py"), scaffold.generate(made))
+    return made
+
+
+def fill(lab: catalog.Lab, **bodies: str) -> None:
+    """lab.py with these functions written, the others still empty."""
+    text = scaffold.generate(lab)
+    for name, body in bodies.items():
+        text = text.replace(f'raise NotImplementedError("{name}")', f"return {body}")
+    lab.file("lab.py").write_text(text)

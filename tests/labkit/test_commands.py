@@ -10,94 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import write
+from conftest import RIGHT, fill
 
-from labkit import catalog, scaffold
+from labkit import scaffold
 from labkit.cli import main
 from labkit.progress import Progress
-
-MISTAKES = """
-from labkit.spec import alike, mistake
-
-
-@mistake("double", says="It squares instead of doubling.")
-def squares(x):
-    return x * x
-
-
-@mistake("double", says="One is added.")
-def one_more(x):
-    return 2 * x + 1
-
-
-@alike("squares")
-def to_the_power_of_two(x):
-    return x**2
-
-
-@mistake("quadruple", says="`times` is ignored.")
-def once_only(x, times=1):
-    return 4 * x
-
-
-@mistake("negate", says="The absolute value: right for positive numbers only.")
-def absolute(x):
-    return -abs(x)
-"""
-EQUIVALENTS = """
-from labkit.spec import equivalent
-
-
-@equivalent("double")
-def added(x):
-    return x + x
-
-
-@equivalent("double")
-def shifted(x):
-    return x << 1
-
-
-@equivalent("quadruple")
-def powers(x, times=1):
-    return x * 4**times
-
-
-@equivalent("quadruple")
-def recursion(x, times=1):
-    return x if not times else recursion(4 * x, times - 1)
-
-
-@equivalent("negate")
-def from_zero(x):
-    return 0 - x
-
-
-@equivalent("negate")
-def complement(x):
-    return ~x + 1
-"""
-RIGHT = {"double": "2 * x", "quadruple": "x * 4**times", "negate": "-x"}
-
-
-@pytest.fixture
-def lab(lab_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> catalog.Lab:
-    (tmp_path / "labkit").mkdir()
-    write(lab_folder / "mistakes.py", MISTAKES)
-    write(lab_folder / "equivalents.py", EQUIVALENTS)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    made = catalog.read(lab_folder)
-    scaffold.write(made.file("lab.py"), scaffold.generate(made))
-    return made
-
-
-def fill(lab: catalog.Lab, **bodies: str) -> None:
-    """lab.py with these functions written, the others still empty."""
-    text = scaffold.generate(lab)
-    for name, body in bodies.items():
-        text = text.replace(f'raise NotImplementedError("{name}")', f"return {body}")
-    lab.file("lab.py").write_text(text)
 
 
 def run(*words: str) -> int:
@@ -238,6 +155,34 @@ def test_a_task_may_follow_the_lab_in_every_command(lab, capsys):
     assert [t["task"] for t in json.loads(capsys.readouterr().out)["tasks"]] == ["double"]
     assert run("repro", "99.1", "quadruple") == 0
     assert "lab.quadruple(" in capsys.readouterr().out
+
+
+def test_words_and_options_come_in_any_order(lab, capsys):
+    fill(lab, double="2 * x")
+    for words in (("99.1", "--json", "double"), ("--json", "99.1", "double"), ("99.1", "double", "--json")):
+        assert run("check", *words) == 0, words
+        assert [t["task"] for t in json.loads(capsys.readouterr().out)["tasks"]] == ["double"]
+    assert run("check", "99.1", "--jsn", "double") == 2
+    assert run("check", "99.1", "double", "negate") == 2
+    assert "negate" in capsys.readouterr().err
+    assert run("check", "99.1", "--seed", "3", "double") == 2
+
+
+def test_the_words_of_assets_are_handed_on_as_they_are(lab, monkeypatch):
+    asked: list[list[str]] = []
+    done = subprocess.CompletedProcess([], 7)
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: asked.append(command[3:]) or done)
+    assert run("assets", "fetch", "--anything", "x") == 7
+    assert run("assets") == 7
+    assert asked == [["fetch", "--anything", "x"], ["list"]]
+
+
+def test_a_terminal_without_the_symbols_gets_no_traceback(lab):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    lab_command = str(Path(sys.executable).with_name("lab"))
+    done = subprocess.run([lab_command, "list"], capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "99.1" in done.stdout
 
 
 def test_the_process_that_forks_ends_without_a_word_when_its_judge_hangs_up():

@@ -114,6 +114,11 @@ ROW[2] += 3
         (T.abs() + ROW**2, T, ""),
         ("abc", "xyz", ""),
         (False, True, ""),
+        (torch.tensor(0.3), torch.tensor(2.0), ""),
+        (torch.tensor(-2.0), torch.tensor(2.0), ""),
+        (np.array(0.3), np.array([2.0]), "Its shape is []; [1] is expected"),
+        (A, [1, 2], "a NumPy array where a list"),
+        (A[:0], [1, 2], "a NumPy array where a list"),
     ],
 )
 def test_generic_words(got, want, says):

@@ -375,3 +375,23 @@ def test_tasks_that_forbid_a_package_are_checked_without_it(lab_folder):
     write(lab_folder / "lab.toml", TOML.replace("extras = []", 'extras = []\nforbidden = ["csv"]'))
     results = check(lab_folder, negate="import csv; return -x")
     assert statuses(results) == {"double": "passed", "quadruple": "passed", "negate": "forbidden"}
+
+
+@pytest.mark.parametrize(
+    ("first", "order"),
+    [
+        (None, ["double", "quadruple", "negate"]),
+        ("negate", ["negate", "double", "quadruple"]),
+        ("quadruple", ["double", "quadruple", "negate"]),
+    ],
+)
+def test_results_come_one_by_one_the_wanted_one_first_but_never_before_what_it_builds_on(lab_folder, first, order):
+    lab = catalog.read(lab_folder)
+    begun = []
+    with kitchen(lab) as source:
+        for n, result in enumerate(
+            runner.results(source, Spec.of(lab), file(lab_folder), progress=begun.append, first=first)
+        ):
+            assert begun == order[: n + 1]  # the next task has not begun when a result comes
+            assert (result.task.name, result.status) == (order[n], "passed")
+    assert begun == order

@@ -1,0 +1,469 @@
+"""`lab watch` as a learner uses it: saves, in every way that editors make them, and what comes of each."""
+
+import ast
+import contextlib
+import fcntl
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import RIGHT, fill, write
+
+from labkit import catalog, diagnose, saves
+from labkit.kitchen import Kitchen
+from labkit.progress import Progress
+from labkit.remote import Stopped
+from labkit.runner import Spec
+from labkit.saves import Saves
+from labkit.screen import crop
+
+ROOT = Path(__file__).resolve().parents[2]
+LAB = str(Path(sys.executable).with_name("lab"))
+ENDLESS = "[None for _ in iter(int, 1)]"
+PATIENCE = 90.0  # seconds; a machine that does much else is slow, and that is no failure
+
+
+class Watching:
+    """`lab watch` in a process of its own, with all that it has printed."""
+
+    def __init__(self, *words: str, terminal: tuple[int, int] | None = None) -> None:
+        self.seen, self.fd = "", -1
+        command = [LAB, "watch", *words]
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "TERM": "xterm"}
+        if terminal:
+            self.fd, theirs = pty.openpty()
+            fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *terminal, 0, 0))
+            self.before = termios.tcgetattr(theirs)
+            self.theirs = theirs
+            streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+            self.process = subprocess.Popen(command, start_new_session=True, env=environment, **streams)
+            self.out = self.fd
+        else:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=environment,
+            )
+            assert self.process.stdout is not None
+            self.out = self.process.stdout.fileno()
+
+    def wait(self, pattern: str, since: int = 0) -> str:
+        """Reads until it has said this, behind the place `since`; returns all it said from there."""
+        deadline = time.monotonic() + PATIENCE
+        while not re.search(pattern, self.seen[since:]):
+            assert time.monotonic() < deadline, f"no {pattern!r} in {self.seen[since:]!r}"
+            if select.select([self.out], [], [], 0.2)[0]:
+                data = os.read(self.out, 1 << 16)
+                assert data, f"it ended: {self.seen[since:]!r}"
+                self.seen += data.decode()
+        return self.seen[since:]
+
+    def now(self) -> int:
+        return len(self.seen)
+
+    def key(self, key: str) -> None:
+        os.write(self.fd, key.encode())
+
+    def stop(self) -> int:
+        """Ctrl-C."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(PATIENCE)
+
+
+@pytest.fixture
+def watching(lab: catalog.Lab) -> Iterator[Callable[..., Watching]]:
+    """watching(words, terminal=(lines, columns)) starts one; ended with the test, and nothing may be left of it."""
+    made: list[Watching] = []
+
+    def start(*words: str, **options: tuple[int, int]) -> Watching:
+        made.append(Watching(*words, **options))
+        return made[-1]
+
+    yield start
+    for one in made:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.wait()
+        with contextlib.suppress(OSError):
+            os.close(one.fd) if one.fd >= 0 else one.process.stdout.close()
+
+
+DONE = r"\d+/9 points\..*\n"
+
+
+# ---- what a save is
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [100.0]
+    monkeypatch.setattr(saves.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_the_file_that_is_there_counts_as_saved_once(tmp_path, clock):
+    told = Saves(write(tmp_path / "lab.py", "x = 1\n"))
+    assert [told.poll(), told.poll()] == ["saved", ""]
+
+
+def test_a_save_without_a_change_and_one_by_renaming_are_saves(tmp_path, clock):
+    file = write(tmp_path / "lab.py", "x = 1\n")
+    told = Saves(file)
+    told.poll()
+    os.utime(file, ns=(5, 5))
+    assert told.poll() == "saved"
+    other = write(tmp_path / "lab.py.new", "x = 1\n")
+    os.utime(other, ns=(5, 5))  # same size, same time: only the file is another one
+    other.replace(file)
+    assert [told.poll(), told.poll()] == ["saved", ""]
+
+
+@pytest.mark.parametrize("half", ["", "def f(:\n", "x = '''\n", "x = 1\n\0"])
+def test_a_half_written_file_gets_time_to_become_whole(tmp_path, clock, half):
+    file = write(tmp_path / "lab.py", "x = 1\n")
+    told = Saves(file)
+    told.poll()
+    file.write_text(half)
+    os.utime(file, ns=(6, 6))
+    assert told.poll() == ""
+    clock[0] += saves.SETTLE / 2
+    assert told.poll() == ""
+    file.write_text("x = 22\n")
+    assert told.poll() == "saved"  # at once
+    file.write_text(half)
+    os.utime(file, ns=(7, 7))
+    assert told.poll() == ""
+    clock[0] += saves.SETTLE * 1.01
+    assert [told.poll(), told.poll()] == ["saved", ""]  # it stays so: then that is what the learner means
+
+
+def test_a_file_between_two_names_is_not_gone(tmp_path, clock):
+    file = write(tmp_path / "lab.py", "x = 1\n")
+    told = Saves(file)
+    told.poll()
+    file.rename(tmp_path / "lab.py~")
+    assert told.poll() == ""
+    write(file, "x = 2\n")
+    assert told.poll() == "saved"
+    file.unlink()
+    assert told.poll() == ""
+    clock[0] += saves.SETTLE * 1.01
+    assert [told.poll(), told.gone, told.poll()] == ["gone", True, ""]
+    write(file, "x = 3\n")
+    assert [told.waiting, told.poll(), told.gone] == [True, "saved", False]
+
+
+# ---- a session
+
+
+def test_each_save_is_checked_named_and_remembered(lab, watching):
+    w = watching("99.1")
+    w.wait(DONE)
+    assert "· double       0/2  not started" in w.seen
+    here = w.now()
+    fill(lab, double="x * x")
+    said = w.wait(DONE, here)
+    assert "✗ double       0/2  wrong" in said
+    assert "It squares instead of doubling.  (99.1/squares)" in said
+    assert "called    double(" in said
+    assert "\033" not in w.seen
+    here = w.now()
+    fill(lab, **RIGHT)
+    said = w.wait(r"9/9 points: lab 99.1 has passed\.", here)
+    assert "It was the last one" in w.wait("It was the last one", here)
+    assert Progress(Path.cwd()).done(lab)
+    assert w.stop() == 130
+    assert "stopped watching" in w.wait("stopped watching")
+
+
+def test_the_editor_replaces_the_file_takes_it_away_and_brings_it_back_broken(lab, watching):
+    w = watching("99.1")
+    w.wait(DONE)
+    here, file = w.now(), lab.file("lab.py")
+    fill(lab, double="2 * x")
+    text = file.read_text()
+    new = file.with_name("lab.py.tmp")
+    new.write_text(text)
+    file.unlink()
+    w.wait("is gone", here)
+    here = w.now()
+    new.replace(file)
+    assert "✓ double       2/2  passed" in w.wait(DONE, here)
+    here = w.now()
+    file.write_text(text.replace("return 2 * x", "return 2 *"))
+    assert "SyntaxError in line" in w.wait(DONE, here)
+    here = w.now()
+    file.write_text(text)
+    assert "✓ double       2/2  passed" in w.wait(DONE, here)
+
+
+def test_a_save_ends_the_endless_loop_that_is_being_checked(lab, watching, tmp_path):
+    log = tmp_path / "pids"
+    hang = f"(open({str(log)!r}, 'a').write(f'{{__import__(\"os\").getpid()}}\\n'), {ENDLESS})"
+    fill(lab, double=hang)
+    w = watching("99.1")
+    deadline = time.monotonic() + PATIENCE
+    while not (log.exists() and log.read_text().endswith("\n")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    here = w.now()
+    fill(lab, **RIGHT)
+    w.wait("lab 99.1 has passed", here)
+    assert "too slow" not in w.seen  # nobody waited for the 10 s that a call may take
+    for pid in map(int, log.read_text().split()):
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_a_check_that_was_overtaken_records_nothing(lab, watching):
+    fill(lab, **{**RIGHT, "negate": ENDLESS})
+    w = watching("99.1")
+    w.wait("✓ quadruple")  # two tasks have passed, the third hangs
+    here = w.now()
+    fill(lab)
+    w.wait(DONE, here)
+    assert Progress(Path.cwd()).passed(lab) == []
+
+
+def test_the_first_open_task_and_what_it_builds_on_come_first(lab, watching):
+    fill(lab, double="2 * x", negate="-x")
+    for name in ("double", "negate"):
+        subprocess.run([LAB, "check", "99.1", name], check=True, capture_output=True)
+    w = watching("99.1")
+    said = w.wait(DONE)
+    assert re.findall(r"[✓✗·] (\w+)", said) == ["double", "quadruple", "negate"]
+    w.stop()
+    fill(lab, double="2 * x", quadruple="4**times * x")
+    for name in ("double", "quadruple"):
+        subprocess.run([LAB, "check", "99.1", name], check=True, capture_output=True)
+    lab.file("lab.toml").write_text(lab.file("lab.toml").read_text().replace('after = ["double"]', ""))
+    w = watching("99.1")
+    assert re.findall(r"[✓✗·] (\w+)", w.wait(DONE)) == ["negate", "double", "quadruple"]
+
+
+def test_without_an_id_it_watches_the_next_lab_and_an_unknown_one_is_refused(lab, watching):
+    w = watching()
+    w.wait(DONE)
+    w.stop()
+    done = subprocess.run([LAB, "watch", "9.9"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+
+
+def test_a_lab_whose_extra_is_missing_is_not_watched(lab):
+    toml = lab.file("lab.toml")
+    toml.write_text(toml.read_text().replace("extras = []", 'extras = ["no_such_package"]'))
+    done = subprocess.run([LAB, "watch", "99.1"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "unavailable here" in done.stderr
+
+
+# ---- at a terminal
+
+
+def test_keys_and_the_page_at_a_terminal(lab, watching):
+    fill(lab, double="x * x")
+    w = watching("99.1", terminal=(18, 70))
+    w.wait("checked in")
+    assert "\033[H" in w.seen
+    frames = re.split(r"\033\[H", w.seen)
+    assert all(frame.count("\n") < 18 for frame in frames)
+    lines = [re.sub(r"\033\[[0-9;]*[A-Za-z]", "", line.rstrip("\r")) for f in frames for line in f.split("\n")]
+    assert all(len(line) <= 70 for line in lines)
+    assert frames[1].endswith("\033[2J") or "\033[2J" in w.seen.split("\033[H")[0]  # the first page clears the screen
+    assert w.seen.count("\033[2J") == 1  # and no other does: they are drawn over one another
+    here = w.now()
+    w.key("l")
+    assert "0 of 1 labs" in w.wait("any key", here)
+    here = w.now()
+    w.key(" ")
+    w.wait("watching", here)
+    here = w.now()
+    w.key("r")
+    w.wait("checking", here)
+    w.wait("checked in", here)
+    here = w.now()
+    w.process.send_signal(signal.SIGSTOP)
+    w.process.send_signal(signal.SIGCONT)  # as after Ctrl-Z and fg: the screen was somebody else's meanwhile
+    w.wait(r"\033\[2J(?s:.*)checked in", here)
+    w.key("\033[A")  # an arrow is no q and no h
+    w.key("q")
+    assert w.process.wait(PATIENCE) == 1  # it had not passed
+    assert termios.tcgetattr(w.theirs) == w.before
+
+
+def test_a_hint_is_for_the_task_at_hand_and_is_remembered(lab, watching):
+    fill(lab, double="2 * x")
+    w = watching("99.1", terminal=(40, 90))
+    w.wait("checked in")
+    here = w.now()
+    w.key("h")
+    assert "99.1 quadruple" in w.wait("a nudge", here)
+    assert [Progress(Path.cwd()).hints(lab, t) for t in lab.tasks] == [0, 1, 0]
+
+
+def test_after_a_pass_enter_goes_on_to_the_next_lab(lab, watching):
+    second = lab.folder.with_name("lab-02-z")
+    shutil.copytree(lab.folder, second)
+    toml = (second / "lab.toml").read_text().replace('"99.1"', '"99.2"').replace('"Numbers"', '"More numbers"')
+    (second / "lab.toml").write_text(toml)
+    w = watching("99.1", terminal=(40, 90))
+    w.wait("checked in")
+    w.key("\n")  # too early: it has not passed
+    here = w.now()
+    fill(lab, **RIGHT)
+    w.wait("Next is 99.2 More numbers: Enter goes on to it", here)
+    here = w.now()
+    w.key("\n")
+    w.wait("99.2 More numbers.*watching(?s:.*)checked in", here)
+    w.key("q")
+    assert w.process.wait(PATIENCE) == 1
+    w = watching("99.1", terminal=(40, 90))
+    w.wait("has passed")
+    w.key("q")
+    assert w.process.wait(PATIENCE) == 0
+
+
+def test_ctrl_c_puts_the_terminal_back_and_leaves_no_process(lab, watching, tmp_path):
+    fill(lab, double=ENDLESS)
+    w = watching("99.1", terminal=(30, 90))
+    w.wait("checking")
+    time.sleep(0.5)
+    assert w.stop() == 130
+    assert termios.tcgetattr(w.theirs) == w.before
+    found = subprocess.run(["ps", "-eo", "sid,args"], capture_output=True, text=True, check=True).stdout
+    assert not [line for line in found.splitlines() if line.split()[0] == str(w.process.pid)]
+
+
+# ---- nothing is imported after a save
+
+
+def say_what_is_there(lab: catalog.Lab, module: str, log: Path) -> None:
+    """Makes lab.py write down, before its own imports, whether the module is there already, and who its parent is."""
+    text = lab.file("lab.py").read_text()
+    first = next(n for n in ast.parse(text).body if isinstance(n, (ast.Import, ast.ImportFrom)) and n.lineno)
+    spy = f"import os, sys; open({str(log)!r}, 'a').write(str({module!r} in sys.modules) + f' {{os.getppid()}}\\n')\n"
+    lines = text.splitlines(keepends=True)
+    at = first.end_lineno if getattr(first, "module", "") == "__future__" else first.lineno - 1
+    lab.file("lab.py").write_text("".join([*lines[:at], spy, *lines[at:]]))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a check forks on Linux only")
+@pytest.mark.parametrize(("lab_id", "module"), [("1.1", "regex"), ("4.1", "torch")])
+def test_every_check_starts_from_a_process_that_has_imported_all(lab_id, module, tmp_path, watching, lab):
+    """Counted, not timed: in each process that loads lab.py, `module` was there before; and all have one parent."""
+    original = catalog.find(ROOT, lab_id)
+    folder = lab.folder.parents[1] / original.folder.parent.name / original.folder.name
+    shutil.copytree(original.folder, folder, ignore=shutil.ignore_patterns("artifacts", "__pycache__"))
+    copy, log = catalog.read(folder), tmp_path / "log"
+    subprocess.run([LAB, "reset", lab_id], check=True, capture_output=True)
+    w = watching(lab_id)
+    w.wait(rf"\d+/{copy.points} points\.")
+    for _ in range(2):
+        say_what_is_there(copy, module, log)
+        w.wait(rf"\d+/{copy.points} points\.", w.now())
+    rows = [line.split() for line in log.read_text().splitlines()]
+    assert len(rows) >= 2 * len([t for t in copy.tasks if not t.after])
+    assert {present for present, _ in rows} == {"True"}
+    assert len({parent for _, parent in rows}) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lab_id", ["1.1", "4.1"])
+def test_the_first_verdict_comes_soon_after_a_save(lab_id, lab, watching, capsys):
+    """A generous limit, for busy machines; what it was is printed."""
+    original = catalog.find(ROOT, lab_id)
+    folder = lab.folder.parents[1] / original.folder.parent.name / original.folder.name
+    shutil.copytree(original.folder, folder, ignore=shutil.ignore_patterns("artifacts", "__pycache__"))
+    file = folder / "lab.py"
+    file.write_text((folder / "solution.py").read_text())
+    w = watching(lab_id)
+    w.wait("has passed")
+    took = []
+    for i in range(5):
+        here = w.now()
+        began = time.monotonic()
+        file.write_text(f"{(folder / 'solution.py').read_text()}# {i}\n")
+        w.wait("✓", here)
+        took.append(time.monotonic() - began)
+        w.wait("has passed", here)
+    with capsys.disabled():
+        print(f"\n{lab_id}: first verdict {min(took):.2f} to {max(took):.2f} s after the save")
+    assert sorted(took)[2] < 5
+
+
+# ---- the parts
+
+
+@pytest.mark.parametrize(
+    ("line", "width", "cropped"),
+    [
+        ("abcdef", 4, "abcd"),
+        ("abc", 4, "abc"),
+        ("", 4, ""),
+        ("\033[1mabcdef\033[0mgh", 4, "\033[1mabcd\033[0m"),
+        ("ab\033[31mcd\033[0mef", 5, "ab\033[31mcd\033[0me"),
+        ("文字a", 4, "文字"),
+        ("a文字", 4, "a文"),
+        ("e\u0301e\u0301e", 2, "e\u0301e\u0301"),
+    ],
+)
+def test_crop_counts_what_is_seen(line, width, cropped):
+    assert crop(line, width) == cropped
+
+
+@pytest.mark.parametrize("fork", [True, False], ids=["fork", "fresh"])
+def test_calling_off_ends_a_box_and_leaves_the_kitchen_in_order(tmp_path, fork):
+    hangs = write(tmp_path / "hangs.py", "def f():\n    while True: pass\n")
+    right = write(tmp_path / "right.py", "def f():\n    return 5\n")
+    with Kitchen([], fork=fork) as source:
+        source.prepare()
+        box = source.box()
+        box.load(hangs)
+        threading.Timer(0.3, source.call_off).start()
+        with pytest.raises(Stopped):
+            box.lab.f()
+        with pytest.raises(Stopped):
+            source.box()
+        source.go_on()
+        assert box.closed
+        again = source.box()
+        again.load(right)
+        assert again.lab.f() == 5
+
+
+def test_stopped_is_nobodys_exception():
+    """A spec, or a `check.raises` in it, that catches Exception must not take it for something the lab did."""
+    assert not issubclass(Stopped, Exception)
+
+
+def test_observations_that_were_cut_off_are_not_kept_as_knowledge(lab, tmp_path):
+    text = lab.file("mistakes.py").read_text().replace("return x * x", "return [None for _ in iter(int, 1)]")
+    lab.file("mistakes.py").write_text(text)
+    cache = tmp_path / "cache"
+    with Kitchen([]) as source:
+        threading.Timer(1.0, source.call_off).start()
+        with pytest.raises(Stopped):
+            diagnose.catalogue(source, Spec.of(lab), "double", cache=cache)
+    assert not cache.exists()
+
+
+def test_closed_boxes_are_forgotten():
+    with Kitchen([]) as source:
+        for _ in range(5):
+            source.box().close()
+        assert len(source._boxes) <= 1
