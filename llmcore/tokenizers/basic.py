@@ -18,27 +18,16 @@ Does not:
 """
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar, Self
 
-import regex
+from llmcore.tokenizers.patterns import PATTERNS, splitter
 
 UNK = "<unk>"
 
-# Source: GPT-2's encoder.py, in tiktoken's shorter spelling. Python's own `re` has no \p{L} (any letter) and no \p{N}
-# (any number): it takes the regex package.
-GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-
-_PRE_TOKEN = regex.compile(GPT2_PATTERN)
-
-# The same for text of ASCII alone, where `re` can say it, in just over half the time. Not \s: that of `re` has four
-# control characters more.
-_ASCII_PRE_TOKEN = re.compile(
-    r"'(?:[sdmt]|ll|ve|re)| ?[A-Za-z]+| ?[0-9]+| ?[^\t-\r A-Za-z0-9]+|[\t-\r ]+(?![^\t-\r ])|[\t-\r ]+"
-)
+GPT2_PATTERN = PATTERNS["gpt2"]
 
 
 def pre_tokenize(text: str) -> list[str]:
@@ -47,8 +36,7 @@ def pre_tokenize(text: str) -> list[str]:
     >>> pre_tokenize("Don't panic:  42 naïve cats!")
     ['Don', "'t", ' panic', ':', ' ', ' 42', ' naïve', ' cats', '!']
     """
-    pattern = _ASCII_PRE_TOKEN if text.isascii() else _PRE_TOKEN
-    return pattern.findall(text)
+    return splitter(GPT2_PATTERN)(text)
 
 
 class _VocabTokenizer:

@@ -8,13 +8,13 @@ Does not:
 - fetch: where the asset is missing, `AssetMissing` says how to get it
 """
 
-import base64
 from functools import cache
 
 import tiktoken
 
 from llmcore import assets
 from llmcore.tokenizers.basic import GPT2_PATTERN
+from llmcore.tokenizers.formats import read_tiktoken
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -24,8 +24,7 @@ def gpt2_ranks() -> dict[bytes, int]:
 
     Id 50256, <|endoftext|>, is special and not among them.
     """
-    lines = assets.text("gpt2").splitlines()
-    return {base64.b64decode(token): int(rank) for token, rank in (line.split() for line in lines)}
+    return read_tiktoken(assets.path("gpt2"))
 
 
 @cache

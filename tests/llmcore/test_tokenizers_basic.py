@@ -85,12 +85,6 @@ def test_pre_tokens_of_real_text(text: str) -> None:
     assert [piece.encode() for piece in pre_tokenize(text)] == rust_pieces(text)
 
 
-@THOROUGH
-@given(ascii_texts)
-def test_the_ascii_pattern_is_the_same_pattern(text: str) -> None:
-    assert basic._ASCII_PRE_TOKEN.findall(text) == basic._PRE_TOKEN.findall(text)
-
-
 def test_control_characters_that_str_takes_for_white_space_are_symbols() -> None:
     assert pre_tokenize("a \x1c\x1f!") == ["a", " \x1c\x1f!"]
     assert pre_tokenize("é \x1c\x1f!") == ["é", " \x1c\x1f!"]

@@ -1,0 +1,1 @@
+"""Speed beside that of named peers, measured in one process: `python -m benchmarks` (README.md says how)."""

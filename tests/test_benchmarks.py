@@ -1,0 +1,168 @@
+"""The arithmetic of the benchmarks, with a clock that is set by hand, and that the committed pages are what was measured."""
+
+import doctest
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+report, timing = (importlib.import_module(f"benchmarks.{name}") for name in ("report", "timing"))
+RESULTS = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
+
+
+@pytest.mark.parametrize("module", [report, timing], ids=lambda module: module.__name__)
+def test_the_examples_in_the_docstrings(module: ModuleType) -> None:
+    found = doctest.testmod(module)
+    assert found.attempted
+    assert not found.failed
+
+
+class Clock:
+    """Stands still but when told to move."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def takes(self, *seconds: float) -> Callable[[Any], None]:
+        left = iter(seconds)
+
+        def run(_: Any) -> None:
+            self.now += next(left)
+
+        return run
+
+
+def test_each_case_is_timed_once_a_round_and_the_first_round_does_not_count() -> None:
+    clock = Clock()
+    cases = [timing.Case("a", clock.takes(99, 1, 2, 3)), timing.Case("b", clock.takes(77, 10, 30, 20))]
+    assert timing.take_turns(cases, 3, clock) == {"a": [1, 2, 3], "b": [10, 30, 20]}
+
+
+def test_what_prepares_a_case_is_not_timed_and_is_handed_to_it() -> None:
+    clock, got = Clock(), []
+
+    def prepare() -> str:
+        clock.now += 50
+        return f"made at {clock.now:g}"
+
+    def run(made: str) -> None:
+        got.append(made)
+        clock.now += 2
+
+    assert timing.take_turns([timing.Case("a", run, prepare)], 2, clock) == {"a": [2, 2]}
+    assert got == ["made at 1050", "made at 1102", "made at 1154"]
+
+
+def test_every_round_begins_with_another_case() -> None:
+    order: list[str] = []
+    cases = [timing.Case(name, lambda _: None) for name in "abc"]
+    timing.take_turns(cases, 3, Clock(), order.append)
+    assert "".join(order) == "abcbcacababc"
+
+
+def test_a_ratio_is_of_medians_and_its_spread_of_single_rounds() -> None:
+    ratio = timing.speed_ratio(own=[4.0, 1.0, 5.0], peer=[2.0, 3.0, 20.0])
+    assert (ratio.median, ratio.low, ratio.high) == (3 / 4, 1 / 2, 4.0)
+    assert timing.speed_ratio(own=[2.0, 4.0], peer=[9.0, 3.0]).median == 2
+
+
+def test_a_goal_is_missed_below_four_fifths_of_it() -> None:
+    verdicts = [timing.verdict(ratio, 0.5) for ratio in (0.51, 0.5, 0.499, 0.4, 0.399)]
+    assert verdicts == ["reached", "reached", "short of it", "short of it", "missed"]
+
+
+def invented() -> dict[str, Any]:
+    rows = [{"name": "ours", "seconds": [2.0, 4.0, 3.0]}, {"name": "theirs", "seconds": [1.0, 1.0, 1.5]}]
+    tables = [
+        {"kind": "read", "title": "Read", "says": "Six megabytes.", "megabytes": 6.0, "rows": rows},
+        {"kind": "write", "title": "Write", "says": "Nothing.", "rows": rows[:1]},
+    ]
+    result = {
+        "title": "Reading",
+        "command": "python -m benchmarks reading",
+        "rounds": 3,
+        "date": "2026-01-02",
+        "machine": {"cpu": "Abacus", "cores": 10, "system": "Wood", "load": None},
+        "versions": {"python": "3.11.0", "them": "1.2"},
+        "tables": tables,
+        "texts": [{"name": "t", "what": "a text", "documents": 1234, "bytes": 6_000_000, "sha256": "ab" * 32}],
+    }
+    goals = {"read": [timing.Goal("ours", "theirs", 0.4), timing.Goal("theirs", "ours", 4)], "write": []}
+    return result | {"goals": report.judged(result, goals)}
+
+
+def test_goals_are_judged_by_the_rows_of_their_table() -> None:
+    first, second = invented()["goals"]
+    assert first == {
+        "table": "Read",
+        "own": "ours",
+        "peer": "theirs",
+        "at_least": 0.4,
+        "ratio": 0.3333,
+        "low": 0.25,
+        "high": 0.5,
+        "verdict": "short of it",
+    }
+    assert (second["ratio"], second["verdict"]) == (3, "missed")
+
+
+def test_a_page_has_the_conditions_the_goals_and_every_row() -> None:
+    page = report.markdown(invented())
+    assert "`python -m benchmarks reading`, 2026-01-02. Abacus, 10 cores, Wood. python 3.11.0, them 1.2." in page
+    assert "| Read | ours | theirs | ≥ 0.4 | 0.333 (0.25 to 0.5) | short of it |" in page
+    assert "| ours | 3 (2 to 4) | 2 |" in page
+    assert "| theirs | 1 (1 to 1.5) | 6 |" in page
+    assert "| t | a text | 1,234 | 6,000,000 | `abababababababab` |" in page
+    assert page.count("| ours | 3 (2 to 4) |\n") == 1  # in the table without MB/s
+
+
+def test_something_was_measured() -> None:
+    assert [file.stem for file in RESULTS] == ["bpe"]
+
+
+@pytest.mark.parametrize("file", RESULTS, ids=lambda file: file.stem)
+def test_the_page_that_is_kept_is_what_the_data_say(file: Path) -> None:
+    result = json.loads(file.read_text("utf-8"))
+    assert file.with_suffix(".md").read_text("utf-8") == report.markdown(result)
+    goals: dict[str, list[Any]] = {table["kind"]: [] for table in result["tables"]}
+    kind = {table["title"]: table["kind"] for table in result["tables"]}
+    for goal in result["goals"]:
+        entry = timing.Goal(goal["own"], goal["peer"], goal["at_least"])
+        if entry not in goals[kind[goal["table"]]]:
+            goals[kind[goal["table"]]].append(entry)
+    assert report.judged(result, goals) == result["goals"]
+    assert result["rounds"] >= 5
+    assert {len(row["seconds"]) for table in result["tables"] for row in table["rows"]} == {result["rounds"]}
+
+
+def test_a_missing_peer_is_said_in_one_line(tmp_path: Path) -> None:
+    """An interpreter that does not find rustbpe, as on a machine without the extra."""
+    script = (
+        "import sys, runpy; sys.modules['rustbpe'] = None; sys.argv = ['benchmarks', 'bpe', '--out', sys.argv[1]]; "
+        "runpy.run_module('benchmarks', run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 2
+    assert done.stderr == "error: rustbpe is missing; `pip install -e '.[bench]'` installs the peers\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_area_that_is_not_there_is_refused() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "bbpe"], cwd=ROOT, capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 2
+    assert "no area is called 'bbpe'; there are: bpe" in done.stderr
