@@ -98,8 +98,8 @@ def types() -> tuple[bool, str]:
         for path in ROOT.glob("phases/*/*/*.py"):
             if path.name not in given and not path.name.startswith("."):
                 (Path(folder) / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
-        code = call(BIN / "mypy", "llmcore", "labkit", "tests/run.py", folder)
-    return code == 0, f"mypy --strict: llmcore, labkit, {len(solutions)} solutions"
+        code = call(BIN / "mypy", "llmcore", "labkit", "benchmarks", "tests/run.py", folder)
+    return code == 0, f"mypy --strict: llmcore, labkit, benchmarks, {len(solutions)} solutions"
 
 
 def pytest(full: bool) -> tuple[bool, int, int, int]:

@@ -15,6 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent
 LABS = catalog.labs(ROOT)
 
 
+OTHER_NAMES = {"sklearn": "scikit_learn", "markdown_it": "markdown_it_py", "PIL": "pillow"}  # module → package
+
+
 def files(pattern: str) -> list[Path]:
     return [p for p in sorted(ROOT.glob(pattern)) if not p.name.startswith(".")]
 
@@ -107,6 +110,7 @@ def test_every_import_of_the_packages_is_a_dependency():
     data = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     named = [*data["dependencies"], *data["optional-dependencies"]["dev"]]
     known = {re.split(r"[<>=!~\[ ]", d)[0].lower().replace("-", "_") for d in named}
+    known |= {module for module, package in OTHER_NAMES.items() if package in known}
     own = {
         "labkit",
         "llmcore",
