@@ -10,8 +10,11 @@ A block holds 32 numbers of a row as small integers, with a scale in front (and 
     Q4_0   d, 16 bytes         x = d · (q - 8)           4.5 bits; low halves of the bytes first, then the high ones
     Q4_1   d, m, 16 bytes      x = d · q + m             5 bits
 
+`write_fields` writes a file of fields alone, such as llama.cpp's own files of nothing but a vocabulary.
+
 Does not:
-- write, or read big-endian files, version 1 (August 2023), or the K- and I-quants
+- write tensors
+- read big-endian files, version 1 (August 2023), or the K- and I-quants
 - read tensors before they are asked for: the file is mapped into memory
 - know what a tensor is for: pretrained does
 
@@ -20,6 +23,7 @@ Source: docs/gguf.md and ggml-quants.c of the ggml project.
 
 import mmap
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -137,3 +141,41 @@ def _numbers_of(label: str, raw: np.ndarray) -> Float[np.ndarray, "blocks number
     if label == "Q4_0":
         return scale * (q - 8)
     return scale * q + raw[:, 2:4].view(np.float16).astype(np.float32)
+
+
+def write_fields(path: str | Path, fields: Mapping[str, Any]) -> None:
+    """A GGUF file of version 3 without tensors. A list's items are all of one kind: str, int, float or bool.
+
+    Whole numbers are written as int32, as llama.cpp wants token types and ids. Raises ValueError for what has no place.
+    """
+    parts = [b"GGUF", struct.pack("<IQQ", 3, 0, len(fields))]
+    for name, value in fields.items():
+        parts += [_packed_string(name), struct.pack("<I", _kind(value, name)), _packed(value, name)]
+    Path(path).write_bytes(b"".join(parts))
+
+
+def _kind(value: Any, name: str) -> int:
+    for kind, number in ((bool, 7), (int, 5), (float, 12), (str, _STRING), (list, _ARRAY)):
+        if isinstance(value, kind):
+            return number
+    raise ValueError(f"{name}: a GGUF field is a number, a string or a list, not {value!r}")
+
+
+def _packed(value: Any, name: str) -> bytes:
+    if isinstance(value, list):
+        kinds = {_kind(item, name) for item in value}
+        if len(kinds) > 1:
+            raise ValueError(f"{name}: the items of a list must be of one kind")
+        kind = kinds.pop() if kinds else _STRING
+        return struct.pack("<IQ", kind, len(value)) + b"".join(_packed(item, name) for item in value)
+    if isinstance(value, str):
+        return _packed_string(value)
+    try:
+        return struct.pack(f"<{_NUMBERS[_kind(value, name)]}", value)
+    except struct.error:
+        raise ValueError(f"{name}: {value} does not fit into 32 bits") from None
+
+
+def _packed_string(text: str) -> bytes:
+    data = text.encode()
+    return struct.pack("<Q", len(data)) + data

@@ -132,7 +132,7 @@ class BPE:
         return formats.load(name, pattern, special_tokens)
 
     def save(self, path: str | Path) -> None:
-        """Write a file that others read: by its name tokenizer.json (any .json), .tiktoken, or a GPT-2 folder.
+        """Write a file that others read: by its name tokenizer.json (any .json), .tiktoken, .gguf, or a GPT-2 folder.
 
         Raises ValueError for what the format cannot say.
         """

@@ -4,7 +4,7 @@
     BPE.load("model/tokenizer.json")              Hugging Face tokenizers
     BPE.load("mine.tiktoken", pattern="gpt4")     tiktoken's ranks: base64 of the token, a space, its id; a line each
     BPE.load("model/")                            vocab.json and merges.txt in a folder, as GPT-2 came
-    BPE.load("model.gguf")                        llama.cpp; read only
+    BPE.load("model.gguf")                        llama.cpp; a file that is written holds the vocabulary alone
 
 What a file cannot say, or says and `BPE` cannot do, is a ValueError that names it. Of a tokenizer.json is left out, since
 it is no matter of which text has which ids: truncation, padding, the decoder and the post-processor. So no <|begin|> is
@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Any
 
 from llmcore import assets
-from llmcore.gguf import GGUF
+from llmcore.gguf import GGUF, write_fields
 from llmcore.tokenizers.bpe import BPE
 from llmcore.tokenizers.bytes_as_text import to_bytes, to_text
-from llmcore.tokenizers.gguf_vocab import bpe_of
+from llmcore.tokenizers.gguf_vocab import bpe_of, fields_of
 from llmcore.tokenizers.patterns import PATTERNS
 
 Specials = Mapping[str, int] | None
@@ -100,10 +100,12 @@ def save(bpe: BPE, path: str | Path) -> None:
         write_tokenizer_json(bpe, path)
     elif path.suffix == ".tiktoken":
         write_tiktoken(bpe, path)
+    elif path.suffix == ".gguf":
+        write_fields(path, fields_of(bpe))
     elif path.is_dir() or not path.suffix:
         write_gpt2(bpe, path)
     else:
-        raise ValueError(f"{path}: a name ends with .json or .tiktoken, or is that of a folder")
+        raise ValueError(f"{path}: a name ends with .json, .tiktoken or .gguf, or is that of a folder")
 
 
 # tiktoken

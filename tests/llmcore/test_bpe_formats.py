@@ -20,7 +20,7 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 from tokenizers import Tokenizer as HuggingFace
 
 from llmcore import assets
-from llmcore.gguf import GGUF
+from llmcore.gguf import GGUF, write_fields
 from llmcore.tokenizers import BPE, bytes_as_text, formats, gguf_vocab
 from llmcore.tokenizers.bytes_as_text import to_bytes, to_text
 from llmcore.tokenizers.patterns import PATTERNS
@@ -323,7 +323,7 @@ def test_what_a_gpt2_folder_cannot_say(tmp_path: Path) -> None:
         BPE(vocab, [], "gpt2", added_tokens={"x": 300}).save(tmp_path)
     with pytest.raises(ValueError, match="no merge makes b'ab'"):
         BPE(vocab | {256: b"ab"}, [], "gpt2", ignore_merges=True).save(tmp_path)
-    with pytest.raises(ValueError, match="ends with .json or .tiktoken"):
+    with pytest.raises(ValueError, match="ends with .json, .tiktoken or .gguf"):
         BPE(vocab, [], "gpt2").save(tmp_path / "x.bin")
     with pytest.raises(ValueError, match="has no vocab.json"):
         BPE.load(tmp_path)
@@ -450,6 +450,53 @@ def test_a_gguf_that_is_cut_short(tmp_path: Path) -> None:
         BPE.load(tmp_path / "old.gguf")
     with pytest.raises(ValueError, match="is not a GGUF file"):
         GGUF(Path(__file__))
+
+
+@pytest.mark.parametrize("pre", gguf_vocab.PRE)
+def test_a_gguf_of_ours_says_the_same_to_the_gguf_package_and_to_us(pre: str, tmp_path: Path) -> None:
+    pattern, ignore_merges = gguf_vocab.PRE[pre]
+    vocab = {3 + i: bytes([i]) for i in range(256)} | {300: b"th", 299: b"the", 301: b" the"}
+    merges = [(b"t", b"h"), (b"th", b"e"), (b" ", b"the")]
+    bpe = BPE(vocab, merges, pattern, {"<|x|>": 0, "é<|y": 305}, added_tokens={"  ": 1}, ignore_merges=ignore_merges)
+    bpe.save(tmp_path / "vocab.gguf")
+    fields = {name: field.contents() for name, field in gguf.GGUFReader(tmp_path / "vocab.gguf").fields.items()}
+    assert fields["tokenizer.ggml.pre"] == pre
+    assert fields["tokenizer.ggml.model"] == "gpt2"
+    assert fields["tokenizer.ggml.merges"] == ["t h", "th e", "Ġ the"]
+    tokens, types = fields["tokenizer.ggml.tokens"], fields["tokenizer.ggml.token_type"]
+    assert len(tokens) == len(types) == 306
+    assert (tokens[0], tokens[1], tokens[305], tokens[301]) == ("<|x|>", "  ", "é<|y", "Ġthe")
+    assert (types[0], types[1], types[2], types[305], types[301]) == (3, 4, 5, 3, 1)
+    again = BPE.load(tmp_path / "vocab.gguf")
+    for name in ("vocab", "merges", "pattern", "special_tokens", "added_tokens", "ignore_merges"):
+        assert getattr(again, name) == getattr(bpe, name), name
+    text = "the  then <|x|> 123 é<|y ünï"
+    assert again.encode(text, allowed_special="all") == bpe.encode(text, allowed_special="all")
+
+
+def test_a_gguf_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    single = {i: bytes([i]) for i in range(256)}
+    with pytest.raises(ValueError, match="no name for this pattern: gpt-2, smollm, qwen2, llama-bpe can be written"):
+        BPE(single, [], r"\w+|\W+").save(tmp_path / "a.gguf")
+    ranks = {bytes([i]): i for i in range(256)} | {b"xyz": 256}
+    with pytest.raises(ValueError, match="no merge makes b'xyz', and with gpt-2"):
+        BPE.from_ranks(ranks, "gpt2").save(tmp_path / "a.gguf")
+    with pytest.raises(ValueError, match="'a' is an ordinary token too"):
+        BPE(single, [], "gpt2", {"a": 97}).save(tmp_path / "a.gguf")
+    for value, says in ((b"x", "a number, a string or a list"), ([1, "x"], "of one kind"), (1 << 40, "into 32 bits")):
+        with pytest.raises(ValueError, match=f"field: .*{says}"):
+            write_fields(tmp_path / "a.gguf", {"field": value})
+    assert not (tmp_path / "a.gguf").exists()
+
+
+def test_fields_of_all_kinds_come_back(tmp_path: Path) -> None:
+    fields = {"a": -7, "b": 0.1, "c": "é🙂", "d": True, "e": ["x", ""], "f": [], "g": [1, 2], "h": [0.5], "i": [False]}
+    write_fields(tmp_path / "a.gguf", fields)
+    assert GGUF(tmp_path / "a.gguf").fields == fields
+    found = gguf.GGUFReader(tmp_path / "a.gguf").fields
+    assert {name: found[name].contents() for name in fields if name != "f"} == {
+        k: v for k, v in fields.items() if k != "f"
+    }
 
 
 @pytest.mark.slow
