@@ -299,7 +299,7 @@ def wanted(args: argparse.Namespace, root: Path, env: Mapping[str, str]) -> tupl
 def main(argv: Sequence[str] | None = None) -> int:
     """Bring .venv to what the command line asks for, then become the command to run there."""
     more = "LAB_TORCH=cpu or gpu chooses the PyTorch build; unset, a GPU is looked for.  To begin again from nothing, "
-    more += "remove .venv.  `make lab` is: python3 labkit/bootstrap.py --assets gpt2 shakespeare --then lab next"
+    more += "remove .venv.  `make lab` is: python3 labkit/bootstrap.py --assets gpt2 shakespeare sotu --then lab next"
     parser = argparse.ArgumentParser(description=__doc__, epilog=more)
     parser.add_argument("--dev", action="store_true", help="with the tools that `make test` needs (pytest, mypy, ...)")
     parser.add_argument("--assets", nargs="*", default=[], metavar="NAME", help="data to have in place")
