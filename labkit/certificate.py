@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from labkit import catalog, variants
+from labkit.catalog import Lab
+
+DATA, PAGE = "certified.json", "CERTIFIED.md"  # in phases/
 
 
 @dataclass
@@ -16,6 +21,7 @@ class Certificate:
     lab: str
     title: str
     seeds: int
+    files: str = ""  # what fingerprint() says of the files that were tried
     tasks: int = 0
     tests: int = 0
     mistakes: int = 0
@@ -40,17 +46,47 @@ class Certificate:
         return self.equivalents + 1
 
 
+def fingerprint(lab: Lab) -> str:
+    """A hash of all that decides what a certificate says: the spec, solution, mistakes, equivalents, lab.toml."""
+    total = hashlib.sha256()
+    for path in sorted([*lab.folder.glob("*.py"), lab.file("lab.toml")]):
+        if path.name != "lab.py" and not path.name.startswith("."):
+            total.update(f"{path.name}\0".encode() + path.read_bytes() + b"\0")
+    return total.hexdigest()[:16]
+
+
+def kept(base: Path) -> dict[str, Certificate]:
+    """The certificates of the last reports, by lab."""
+    path = base / "phases" / DATA
+    rows = json.loads(path.read_text("utf-8")) if path.exists() else []
+    return {row["lab"]: Certificate(**row) for row in rows}
+
+
+def keep(made: list[Certificate], base: Path) -> str:
+    """Put new certificates beside those of labs that were not run now; returns the page to be published."""
+    known = {lab.id for lab in catalog.labs(base)}
+    every = {i: c for i, c in kept(base).items() if i in known}
+    for c in made:
+        old = every.get(c.lab)
+        if c.problems or old is None or old.problems or old.files != c.files or old.seeds <= c.seeds:
+            every[c.lab] = c
+    ordered = [every[i] for i in sorted(every, key=catalog.order)]
+    text = json.dumps([asdict(c) for c in ordered], indent=1)
+    (base / "phases" / DATA).write_text(text + "\n", encoding="utf-8", newline="\n")
+    return page(ordered, base)
+
+
 def table(made: list[Certificate]) -> str:
     """Markdown: one row a lab."""
     rows = [
         "| lab | tasks | tests | wrong versions caught | named rightly | second wordings named "
-        "| right versions accepted | CPU s a spec |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| right versions accepted | seeds | CPU s a spec |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for c in made:
         rows.append(
             f"| {c.lab} {c.title} | {c.tasks} | {c.tests} | {c.caught}/{c.wrong} | {c.named}/{c.mistakes} "
-            f"| {c.named_alike}/{c.alikes} | {c.accepted}/{c.right} | {c.spec_seconds:.2f} |"
+            f"| {c.named_alike}/{c.alikes} | {c.accepted}/{c.right} | {c.seeds} | {c.spec_seconds:.2f} |"
         )
     return "\n".join(rows)
 
@@ -63,8 +99,9 @@ def page(made: list[Certificate], base: Path) -> str:
         "# Certified both ways",
         f"Wrong versions that pass: **{passed} of {wrong}**.  "
         f"Right versions that are refused: **{refused} of {right}**.",
-        f"Each version ran over {made[0].seeds if made else 0} seeds, which draw every size and number anew.  "
-        "This page is written by `lab verify --report`; `make test` repeats it on 3 seeds and `make test-full` on 50.",
+        "Each version ran over as many seeds as the table says; a seed draws every size and number anew.  This page is "
+        f"written by `lab verify --report`, with its data in {DATA}.  `make test` repeats it on 3 seeds.  `make test-full` "
+        "repeats it on 50 for a lab that has changed since, on 8 for the others.",
         "A wrong version is a mistake of the lab's list or another wording of one.  The list was written by the lab's "
         "authors, so these rates say nothing about mistakes that nobody thought of.",
         table(made),
@@ -96,7 +133,7 @@ def show(made: list[Certificate]) -> None:
             )
         )
     wrong, right = sum(c.wrong for c in made), sum(c.right for c in made)
-    seeds = made[0].seeds if made else 0
+    seeds = " or ".join(str(n) for n in sorted({c.seeds for c in made}))
     print(
         f"\nwrong versions that pass: {wrong - sum(c.caught for c in made)} of {wrong}   "
         f"right versions that are refused: {right - sum(c.accepted for c in made)} of {right}   ({seeds} seeds)"

@@ -45,14 +45,23 @@ def verify(args: argparse.Namespace) -> int:
     """
     from labkit import verify as verifier
 
-    return verifier.main(args.ids, args.seeds, args.report, args.json, args.jobs)
+    return verifier.main(args.ids, args.seeds, args.recheck, args.report, args.json, args.jobs)
 
 
 def verify_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("ids", nargs="*", metavar="ID", help="labs to certify; all without")
     sub.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds per version (3)")
+    sub.add_argument(
+        "--recheck",
+        type=int,
+        default=0,
+        metavar="M",
+        help="M seeds will do for a lab that is certified on N as it stands",
+    )
     sub.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="labs at a time (all cores)")
-    sub.add_argument("--report", action="store_true", help="write phases/CERTIFIED.md")
+    sub.add_argument(
+        "--report", action="store_true", help="write phases/CERTIFIED.md, and keep what it says of other labs"
+    )
     sub.add_argument("--json", action="store_true", help="print the result as JSON")
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from labkit import catalog, diagnose, report, scaffold, variants
 from labkit.catalog import Lab, LabError
-from labkit.certificate import Certificate, page, show
+from labkit.certificate import PAGE, Certificate, fingerprint, keep, kept, show
 from labkit.kitchen import Kitchen
 from labkit.remote import Box
 from labkit.runner import Observation, Spec, kitchen, observe
@@ -60,7 +60,7 @@ class Verifier:
         self.listed, self.wordings = variants.mistakes(lab), variants.alikes(lab)
         self.equal = variants.equivalents(lab)
         self.made = Certificate(
-            lab.id, lab.title, seeds, len(lab.tasks), len(self.spec.tests), len(self.listed),
+            lab.id, lab.title, seeds, fingerprint(lab), len(lab.tasks), len(self.spec.tests), len(self.listed),
             alikes=len(self.wordings), equivalents=len(self.equal),
         )  # fmt: skip
 
@@ -259,25 +259,32 @@ def certify(folder: Path, seeds: int) -> Certificate:
         return Certificate(lab.id, lab.title, seeds, problems=[f"{type(e).__name__}: {e}"])
 
 
-def certify_all(labs: list[Lab], seeds: int, jobs: int) -> Iterator[Certificate]:
+def certify_all(labs: list[Lab], seeds: list[int], jobs: int) -> Iterator[Certificate]:
     """Labs side by side, each in a fresh process; in order, as they are done."""
     if jobs <= 1 or len(labs) == 1:
-        for lab in labs:
-            yield certify(lab.folder, seeds)
+        for lab, number in zip(labs, seeds, strict=True):
+            yield certify(lab.folder, number)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(jobs, len(labs)), context) as pool:
-        yield from pool.map(certify, [lab.folder for lab in labs], [seeds] * len(labs))
+        yield from pool.map(certify, [lab.folder for lab in labs], seeds)
 
 
-def main(ids: list[str], seeds: int, write: bool, as_json: bool, jobs: int) -> int:
+def main(ids: list[str], seeds: int, recheck: int, write: bool, as_json: bool, jobs: int) -> int:
     """`lab verify`: 0 when every lab is certified, 1 when one is not."""
     base = catalog.root()
     labs = [catalog.find(base, i) for i in ids] if ids else catalog.labs(base)
-    if seeds < 1:
+    if seeds < 1 or recheck < 0:
         raise LabError("--seeds takes a number from 1 on.")
+    have = kept(base) if recheck else {}
+
+    def enough(lab: Lab) -> int:
+        old = have.get(lab.id)
+        fresh = old is None or old.problems or old.seeds < seeds or old.files != fingerprint(lab)
+        return seeds if fresh else min(seeds, recheck)
+
     made = []
-    for i, c in enumerate(certify_all(labs, seeds, jobs)):
+    for i, c in enumerate(certify_all(labs, [enough(lab) for lab in labs], jobs)):
         made.append(c)
         report.progress_line(f"certified {i + 1} of {len(labs)} labs …")
     report.progress_line("")
@@ -286,6 +293,6 @@ def main(ids: list[str], seeds: int, write: bool, as_json: bool, jobs: int) -> i
     else:
         show(made)
     if write:
-        scaffold.write(base / "phases" / "CERTIFIED.md", page(made, base))
-        print("wrote phases/CERTIFIED.md", file=sys.stderr)
+        scaffold.write(base / "phases" / PAGE, keep(made, base))
+        print(f"wrote phases/{PAGE}", file=sys.stderr)
     return 1 if any(c.problems for c in made) else 0
