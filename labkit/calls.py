@@ -45,11 +45,12 @@ def _called(calls: list[Call], call: Call) -> str:
 def _target(calls: list[Call], handle: int) -> str:
     if handle == 0:
         return ""
-    made = next((c for c in reversed(calls) if c.result == handle), None)
+    made = next((c for c in reversed(calls) if c.result == handle or handle in c.nested), None)
     if made is None:
         return "…."
     if made.op == "call":
-        return f"{_called(calls, made)}(…)."
+        way = "".join(f"[{key!r}]" for key in made.nested.get(handle, ()))
+        return f"{_called(calls, made)}(…){way}."
     return f"{made.name}." if made.op == "get" else "…."
 
 

@@ -14,6 +14,7 @@ import importlib
 import importlib.machinery
 import json
 import os
+import random
 import signal
 import socket
 import sys
@@ -67,6 +68,14 @@ class Server:
         self.handles[0] = load(path, "lab", data=data)
         self.variants = load(variants, "variants", keep=True) if variants else None
         self.put_back = lambda: None
+
+    def do_seed(self, number: int) -> None:
+        """Random numbers that nobody asked for, such as initial weights, are the same for every version of a lab."""
+        random.seed(number)
+        if numpy := sys.modules.get("numpy"):
+            numpy.random.seed(number % (1 << 32))
+        if torch := sys.modules.get("torch"):
+            torch.manual_seed(number)
 
     def do_swap(self, name: str) -> None:
         """Puts one variant in the place of the lab's function, and back what an earlier swap replaced."""

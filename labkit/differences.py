@@ -11,6 +11,7 @@ import difflib
 import re
 import sys
 import textwrap
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
@@ -26,11 +27,16 @@ UNWRITTEN = re.compile(r"""\s*raise NotImplementedError\(["'][\w.]+["']\)\s*$"""
 
 
 def locate(base: Path, words: list[str], here: Callable[[], Lab]) -> tuple[Lab, Task]:
-    """[ID] TASK as a lab and its task.  Without an ID: a task of the lab that `here` gives, else of the only one that has it."""
+    """[ID] TASK, in either order, as a lab and its task.
+
+    Without an ID: a task of the lab that `here` gives, else of the only one that has it.
+    """
     if not words or len(words) > 2 or (len(words) == 1 and ID.fullmatch(words[0])):
         lab = catalog.find(base, words[0]) if words else here()
         raise LabError(f"Say which task: `lab diff {lab.id} {lab.tasks[0].name}`.  Lab {lab.id} has {_names(lab)}.")
     if len(words) == 2:
+        if ID.fullmatch(words[1]):
+            words = words[::-1]
         lab = catalog.find(base, words[0])
         return lab, lab.task(words[1])
     lab = here()
@@ -61,17 +67,14 @@ def main(base: Path, lab: Lab, task: Task, give_up: bool, yes: bool) -> int:
     """`lab diff`: 0 shown, 1 not yet."""
     progress = Progress(base)
     passed = task.name in progress.passed(lab) or progress.done(lab)
-    if not passed and task.name not in progress.given_up(lab):
-        if not give_up:
-            print(
-                f"{task.name} has not passed yet: lab check {lab.id} {task.name}, lab hint {lab.id} {task.name}, "
-                f"or lab diff {lab.id} {task.name} --give-up",
-                file=sys.stderr,
-            )
-            return 1
-        if not yes and not _agreed(lab, task):
-            return 1
-        progress.give_up(lab, task)
+    refused = not passed and task.name not in progress.given_up(lab)
+    if refused and not give_up:
+        print(
+            f"{task.name} has not passed yet: lab check {lab.id} {task.name}, lab hint {lab.id} {task.name}, "
+            f"or lab diff {lab.id} {task.name} --give-up",
+            file=sys.stderr,
+        )
+        return 1
     file = lab.file("lab.py")
     if not file.is_file():
         raise LabError(f"There is no file {file}. `lab reset {lab.id}` makes it.")
@@ -80,6 +83,10 @@ def main(base: Path, lab: Lab, task: Task, give_up: bool, yes: bool) -> int:
         pairs = compare(lab, task, mine)
     except SyntaxError as e:
         raise LabError(f"lab.py cannot be read: {e.msg} in line {e.lineno}. Put that right first.") from None
+    if refused:  # asked and recorded only now that there is something to show
+        if not yes and not _agreed(lab, task):
+            return 1
+        progress.give_up(lab, task)
     render(lab, task, pairs, sys.stdout)
     return 0
 
@@ -104,12 +111,20 @@ def compare(lab: Lab, task: Task, mine: str) -> list[tuple[str, list[str], list[
         *_used(theirs, [line for _, _, lines in pairs for line in lines]),
         *_used(ours, [line for _, lines, _ in pairs for line in lines]),
     ]
-    return pairs + [(name, ours.get(name, []), theirs.get(name, [])) for name in dict.fromkeys(names)]
+    whole = [name for name in dict.fromkeys(names) if not any(name.startswith(f"{owner}.") for owner in names)]
+    return pairs + [(name, ours.get(name, []), theirs.get(name, [])) for name in whole]
+
+
+def _parse(source: str) -> ast.Module:
+    """Without the warnings on escapes such as "\\d", which Python prints straight to the screen."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(source)
 
 
 def body(source: str, name: str) -> list[str]:
     """The lines inside a function or `Class.method`, without docstring, markers and TODO; [] when it is not there."""
-    node: ast.AST = ast.parse(source)
+    node: ast.AST = _parse(source)
     for part in name.split("."):
         inner = [n for n in ast.iter_child_nodes(node) if getattr(n, "name", None) == part]
         if not inner:
@@ -128,7 +143,8 @@ def body(source: str, name: str) -> list[str]:
 def _signature_end(source: str, node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     """The line on which the signature ends: before the first statement, but comments in between belong to the body."""
     lines = source.splitlines()
-    at = node.body[0].lineno - 1
+    first = node.body[0]
+    at: int = min([first.lineno, *(d.lineno for d in getattr(first, "decorator_list", []))]) - 1
     while at > node.lineno and (not lines[at - 1].strip() or lines[at - 1].lstrip().startswith("#")):
         at -= 1
     return at
@@ -154,7 +170,7 @@ def helpers(source: str, given: str) -> dict[str, list[str]]:
 
 def _definitions(source: str) -> dict[str, list[str]]:
     lines, found = source.splitlines(), {}
-    todo: list[tuple[ast.AST, str]] = [(ast.parse(source), "")]
+    todo: list[tuple[ast.AST, str]] = [(_parse(source), "")]
     while todo:
         owner, prefix = todo.pop()
         for node in ast.iter_child_nodes(owner):

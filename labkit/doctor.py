@@ -15,15 +15,19 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from labkit import catalog, scaffold
 from labkit.catalog import LabError
 from labkit.progress import Progress
 from labkit.report import Paint
+
+if TYPE_CHECKING:  # it may be missing here, which is a finding
+    from packaging.requirements import Requirement
 
 SYMBOLS = {"ok": "✓", "note": "!", "bad": "✗"}
 PYTHONS = ((3, 11), (3, 12), (3, 13))
@@ -40,23 +44,40 @@ class Finding:
 
 
 def examine(base: Path) -> Iterator[Finding]:
-    """All findings, as they come."""
-    yield Finding(
-        "ok", "system", f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} cores"
-    )
-    yield revision(base)
-    yield python()
-    yield environment(base)
-    yield torch()
-    yield from packages(base)
-    yield assets(base)
-    yield scaffolds(base)
-    yield fork()
-    yield sandbox()
-    yield disk(base)
-    yield writable(base)
-    yield encoding(sys.stdout.encoding, sys.stdout.isatty())
-    yield pipe(base)
+    """All findings, as they come.  One that cannot be made is a finding, too, and the rest goes on."""
+    looks: dict[str, Callable[[], Finding]] = {
+        "system": system,
+        "version": lambda: revision(base),
+        "python": python,
+        "environment": lambda: environment(base),
+        "torch": torch,
+        "packages": lambda: packages(base),
+        "extras": lambda: extras(base),
+        "assets": lambda: assets(base),
+        "labs": lambda: scaffolds(base),
+        "fork": fork,
+        "bubblewrap": sandbox,
+        "disk": lambda: disk(base),
+        "progress": lambda: writable(base),
+        "text": lambda: encoding(sys.stdout.encoding, sys.stdout.isatty()),
+        "pipe": lambda: pipe(base),
+    }
+    for name, look in looks.items():
+        try:
+            finding = look()
+        except Exception as e:  # whatever is broken here is what the page is for
+            fix = "make lab" if isinstance(e, ImportError) else ""
+            finding = Finding("bad", name, first_line(str(e)) or type(e).__name__, fix)
+        yield finding
+
+
+def first_line(text: str) -> str:
+    return text.strip().split("\n")[0]
+
+
+def system() -> Finding:
+    words = f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} cores"
+    return Finding("ok", "system", words)
 
 
 def run(*command: str, cwd: Path | None = None) -> tuple[int, str]:
@@ -127,80 +148,80 @@ def torch() -> Finding:
     return Finding("ok", "torch", f"{version}, {device}, {threads} thread{'s' * (threads != 1)}")
 
 
-def packages(base: Path) -> Iterator[Finding]:
-    """What pyproject.toml asks for against what is installed."""
-    path = base / "pyproject.toml"
+IMPORTS = """
+import importlib, sys
+from importlib import metadata
+
+modules = {}
+for module, owners in metadata.packages_distributions().items():
+    for owner in owners:
+        modules.setdefault(owner.lower().replace("_", "-"), []).append(module)
+for name in sys.argv[1:]:
+    own = sorted(modules.get(name, [name]), key=lambda m: (m != name, m.startswith("_"), m))  # scikit-learn: sklearn
+    print(name, flush=True)
     try:
-        wanted = tomllib.loads(path.read_text(encoding="utf-8"))["project"]["dependencies"]
-    except (OSError, tomllib.TOMLDecodeError, KeyError) as e:
-        yield Finding(
-            "bad", "packages", f"pyproject.toml cannot be read ({type(e).__name__})", "git checkout pyproject.toml"
-        )
-        return
-    wrong = [words for line in wanted if (words := unmet(line))]
-    if wrong:
-        yield Finding("bad", "packages", "; ".join(wrong), "make lab")
-    else:
-        yield Finding("ok", "packages", f"all {len(wanted)} of pyproject.toml, in the versions it asks for")
-    extras = sorted({e for lab in catalog.labs(base) for e in lab.missing_extras})
-    if extras:
-        labs = ", ".join(lab.id for lab in catalog.labs(base) if lab.missing_extras)
-        yield Finding(
-            "note", "extras", f"{', '.join(extras)} missing: no lab {labs}", f"pip install {' '.join(extras)}"
-        )
+        importlib.import_module(own[0])
+    except Exception as e:
+        sys.exit(f"{type(e).__name__}: {e}".splitlines()[0])
+"""
 
 
-def unmet(requirement: str) -> str:
-    """Why "numpy>=2.2,<3" is not met here; "" when it is."""
-    found = re.match(r"([\w.-]+)(?:\[[^\]]*\])?\s*([^;]*)", requirement)
-    assert found is not None
-    name, rules = found[1], [r.strip() for r in found[2].split(",") if r.strip()]
+def packages(base: Path) -> Finding:
+    """What pyproject.toml asks for against what is installed and can be imported."""
+    from packaging.requirements import Requirement
+
     try:
-        version = metadata.version(name)
+        project = tomllib.loads((base / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        wanted = [Requirement(line) for line in project["dependencies"]]
+    except (OSError, ValueError, KeyError) as e:
+        words = f"pyproject.toml cannot be read ({type(e).__name__})"
+        return Finding("bad", "packages", words, "git checkout pyproject.toml")
+    if wrong := [words for asked in wanted if (words := unmet(asked))]:
+        return Finding("bad", "packages", "; ".join(wrong), "make lab")
+    here = [asked for asked in wanted if asked.marker is None or asked.marker.evaluate()]
+    names = [asked.name.lower().replace("_", "-") for asked in here if asked.name != "torch"]  # it has its own finding
+    code, out = run(sys.executable, "-P", "-c", IMPORTS, *names)
+    if code:
+        tried = [line for line in out.splitlines() if line in names]
+        error = next((line for line in reversed(out.splitlines()) if line not in names), f"exit code {code}")
+        words = f"{tried[-1]} cannot be imported: {error}" if tried else error
+        return Finding("bad", "packages", words, "rm -rf .venv && make lab")
+    return Finding("ok", "packages", f"all {len(here)} of pyproject.toml, in the versions it asks for")
+
+
+def unmet(asked: Requirement) -> str:
+    """Why this requirement is not met here; "" when it is, or when its marker says that it is not for this machine."""
+    if asked.marker and not asked.marker.evaluate():
+        return ""
+    try:
+        version = metadata.version(asked.name)
     except metadata.PackageNotFoundError:
-        return f"{name} is missing"
-    for rule in rules:
-        relation, bound = re.match(r"(===|[=<>!~]=|[<>])\s*([\w.+*]+)", rule).groups()  # type: ignore[union-attr]
-        if not _holds(_numbers(version), relation, _numbers(bound)):
-            return f"{name} is {version}, {rule} is asked for"
-    return ""
+        return f"{asked.name} is missing"
+    if asked.specifier.contains(version, prereleases=True):
+        return ""
+    return f"{asked.name} is {version}, {asked.specifier} is asked for"
 
 
-def _numbers(version: str) -> tuple[int, ...]:
-    """2.13.0+cpu → (2, 13, 0); a pre-release counts as its release."""
-    found = re.match(r"\d+(?:\.\d+)*", version)
-    return tuple(int(n) for n in found[0].split(".")) if found else ()
-
-
-def _holds(have: tuple[int, ...], relation: str, bound: tuple[int, ...]) -> bool:
-    size = max(len(have), len(bound))
-    a, b = ((*x, *[0] * (size - len(x))) for x in (have, bound))
-    return {
-        "==": a == b,
-        "===": a == b,
-        "!=": a != b,
-        ">=": a >= b,
-        "<=": a <= b,
-        ">": a > b,
-        "<": a < b,
-        "~=": a >= b and a[: len(bound) - 1] == b[: len(bound) - 1],
-    }[relation]
+def extras(base: Path) -> Finding:
+    """What single labs need beyond that."""
+    short = [lab for lab in catalog.labs(base) if lab.missing_extras]
+    if not short:
+        return Finding("ok", "extras", "no lab asks for a package that is not here")
+    missing = sorted({name for lab in short for name in lab.missing_extras})
+    words = f"{', '.join(missing)} missing: no lab {', '.join(lab.id for lab in short)}"
+    return Finding("note", "extras", words, f"pip install {' '.join(missing)}")
 
 
 def assets(base: Path) -> Finding:
     """What the labs' models and texts are, from the library's own list."""
-    code, out = run(sys.executable, "-m", "llmcore.assets", "list", cwd=base)
+    code, out = run(sys.executable, "-m", "llmcore.assets", "list", "--json", cwd=base)
     if code:
         return Finding("note", "assets", f"cannot be listed: {(out.splitlines() or ['no answer'])[-1]}", "make lab")
-    head, *rows = out.split("\n\n")[0].splitlines()
-    column = head.find("CACHED")
-    missing = [row.split()[0] for row in rows if not row[column:].startswith("yes")]
-    if column < 0:
-        return Finding("note", "assets", "their list is not as expected", "lab assets list")
-    if missing:
+    listed = json.loads(out)["assets"]
+    if missing := [row["name"] for row in listed if not row["cached"]]:
         fix = f"lab assets fetch {' '.join(missing)}"
         return Finding("note", "assets", f"not in the cache: {', '.join(missing)}; labs that use them say so", fix)
-    return Finding("ok", "assets", f"all {len(rows)} are in the cache")
+    return Finding("ok", "assets", f"all {len(listed)} are in the cache")
 
 
 def scaffolds(base: Path) -> Finding:
@@ -216,8 +237,8 @@ def scaffolds(base: Path) -> Finding:
                 gone.append(lab.id)
             elif path.read_text(encoding="utf-8", errors="replace") != scaffold.generate(lab):
                 (stale if progress.untouched(lab) else mine).append(lab.id)
-    except (LabError, scaffold.AuthorError, OSError) as e:
-        return Finding("bad", "labs", str(e), "git status")
+    except (LabError, scaffold.AuthorError) as e:
+        return Finding("bad", "labs", first_line(str(e)), "git status")
     if gone:
         return Finding("bad", "labs", f"lab.py is missing in {', '.join(gone)}", f"lab reset {gone[0]}")
     if stale:
@@ -274,24 +295,23 @@ def encoding(name: str | None, terminal: bool) -> Finding:
 
 
 def pipe(base: Path) -> Finding:
-    """Loads a real solution in a process of its own and asks it something, the way every check does."""
-    from labkit import runner
-    from labkit.remote import Failed
-
-    labs = [lab for lab in catalog.labs(base) if not lab.missing_extras]
-    if not labs:
+    """Checks the first task of a real solution, as a learner's check does."""
+    lab = next((lab for lab in catalog.labs(base) if not lab.missing_extras), None)
+    if lab is None:
         return Finding("note", "pipe", "there is no lab to try")
-    lab = labs[0]
-    try:
-        with runner.kitchen(lab) as source:
-            spec = runner.Spec.of(lab)
-            result = next(runner.results(source, spec, lab.file("solution.py")))
-    except (LabError, Failed, OSError, RuntimeError) as e:
-        return Finding("bad", "pipe", f"a lab cannot be run: {e}", "make lab")
-    words = f"the solution of {lab.id} {result.task.name}: {result.tests_passed} of {result.tests} tests"
-    if result.status == "passed":
+    check = ("check", lab.id, "--solution", "--task", lab.tasks[0].name)
+    code, out = run(sys.executable, "-P", "-m", "labkit.cli", *check, "--json", cwd=base)
+    if not out.startswith("{"):
+        error = (out.splitlines() or [f"exit code {code}"])[-1]
+        return Finding("bad", "pipe", f"a lab cannot be run: {error}", "make lab")
+    result, _ = json.JSONDecoder().raw_decode(out)
+    task = result["tasks"][0]
+    words = f"the solution of {lab.id} {task['task']}: {task['tests_passed']} of {task['tests']} tests"
+    if result["passed"]:
         return Finding("ok", "pipe", words)
-    return Finding("bad", "pipe", f"{words} ({result.note or result.status})", f"lab check {lab.id} --solution")
+    why = first_line(task["note"] or (result["failure"] or {}).get("got", "")) or task["status"]
+    fix = "make lab" if "not installed" in why or "ImportError" in why else f"lab {' '.join(check)}"
+    return Finding("bad", "pipe", f"{words} ({why})", fix)
 
 
 def private(text: str) -> str:
@@ -304,18 +324,18 @@ def private(text: str) -> str:
 
 def main(base: Path, as_json: bool) -> int:
     """`lab doctor`: 0 when nothing is in the way, else 1."""
-    paint, found = Paint(sys.stdout), []
-    for raw in examine(base):
-        f = Finding(
-            raw.level, raw.name, *(private(text.replace(f"{base}{os.sep}", "")) for text in (raw.words, raw.fix))
-        )
-        found.append(f)
+    paint, findings = Paint(sys.stdout), []
+    for finding in examine(base):
+        words, fix = (private(text.replace(f"{base}{os.sep}", "")) for text in (finding.words, finding.fix))
+        findings.append(replace(finding, words=words, fix=fix))
         if not as_json:
-            fix = f"   → {f.fix}" if f.fix and f.level != "ok" else ""
-            print(f"{paint.symbol(SYMBOLS[f.level])} {f.name:12} {f.words}{paint.bold(fix)}", flush=True)
-    bad = sum(f.level == "bad" for f in found)
+            remedy = paint.bold(f"   → {fix}") if fix and finding.level != "ok" else ""
+            print(f"{paint.symbol(SYMBOLS[finding.level])} {finding.name:12} {words}{remedy}", flush=True)
+    bad = sum(finding.level == "bad" for finding in findings)
     if as_json:
-        print(json.dumps({"schema": 1, "ok": not bad, "findings": [asdict(f) for f in found]}, indent=1))
+        print(json.dumps({"schema": 1, "ok": not bad, "findings": [asdict(finding) for finding in findings]}, indent=1))
+    elif bad:
+        print(f"\n{bad} {'finding is' if bad == 1 else 'findings are'} in the way of a lab.")
     else:
-        print(f"\n{'Everything that labs need is in order.' if not bad else f'{bad} in the way of a lab.'}")
+        print("\nEverything that labs need is in order.")
     return 1 if bad else 0

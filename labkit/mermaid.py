@@ -30,7 +30,7 @@ ARROW = re.compile(
     )\s*""",
     re.X,
 )
-IGNORED = ("subgraph", "end", "classDef", "class ", "style", "linkStyle", "direction", "%%", "click")
+IGNORED = re.compile(r"(?:subgraph|end|classDef|class|style|linkStyle|direction|click)(?!\S)|%%")
 
 
 def read(source: str) -> list[tuple[str, str, str]] | None:
@@ -41,7 +41,7 @@ def read(source: str) -> list[tuple[str, str, str]] | None:
     labels: dict[str, str] = {}
     arrows: list[tuple[str, str, str]] = []
     for line in lines:
-        if not line or line.startswith(IGNORED):
+        if not line or IGNORED.match(line):
             continue
         found = _line(line, labels)
         if found is None:
@@ -51,11 +51,11 @@ def read(source: str) -> list[tuple[str, str, str]] | None:
 
 
 def listing(source: str) -> list[str]:
-    """Lines to print: chains of arrows where one goes on from the other; the source itself when it is not understood."""
+    """Lines to print: [node] → [node] → [node], a chain where one arrow goes on from another; else the source itself."""
     arrows = read(source)
     if not arrows:
         return source.strip().splitlines()
-    return ["".join(chain) for chain in chains(arrows)]
+    return ["".join(words if k % 2 else f"[{words}]" for k, words in enumerate(chain)) for chain in chains(arrows)]
 
 
 def chains(arrows: list[tuple[str, str, str]]) -> list[list[str]]:

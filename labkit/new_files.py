@@ -97,16 +97,20 @@ No correction, so the curve starts near 0 · `keep` and 1 − `keep` exchanged �
 
 SOLUTION = '''"""Smoothing a loss curve.
 
-    python solution.py
+Prints one as it was logged, then smoothed:
 
-TODO (author): replace the example.  This file is the only source: `make scaffolds` writes lab.py from it, without what
-stands between the markers.
+    python solution.py
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+
+### BEGIN SOLUTION
+# TODO (author): replace the example.  This file is the only source: `make scaffolds` writes lab.py from it, without what
+# stands between the markers, as this comment does.
+### END SOLUTION
 
 
 def smooth(losses: Sequence[float], keep: float) -> list[float]:

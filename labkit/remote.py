@@ -15,8 +15,8 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,7 @@ class Call:
     target: int
     name: str = ""
     result: int | None = None  # the handle it made, if it made one
+    nested: dict[int, tuple[Any, ...]] = field(default_factory=dict)  # handles inside what it returned: the way to each
     data: bytes = b""  # the arguments as they were sent: the spec may change them afterwards
     probe: Callable[..., Any] | None = None
 
@@ -110,6 +111,18 @@ class Remote:
 
     def __repr__(self) -> str:
         return f"<{self._type} of the lab>"
+
+
+def remotes_in(x: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Remote]]:
+    """The objects of the lab inside a returned value, and the indices that lead to each."""
+    if isinstance(x, Remote):
+        yield way, x
+    elif isinstance(x, (list, tuple)):
+        for i, y in enumerate(x):
+            yield from remotes_in(y, (*way, i))
+    elif isinstance(x, dict):
+        for key, y in x.items():
+            yield from remotes_in(y, (*way, key))
 
 
 class Box:
@@ -145,6 +158,10 @@ class Box:
         """
         self._path = str(path)
         self._ask("load", str(path), list(forbidden), guard and str(guard), variants and str(variants))
+
+    def seed(self, number: int) -> None:
+        """Where the global random numbers of the lab's process begin."""
+        self._ask("seed", number)
 
     def swap(self, name: str) -> None:
         """From now on, this variant stands in for the function it is a variant of, and for no other."""
@@ -194,6 +211,7 @@ class Box:
         self.journal.append(entry)
         value = self._ask(*request)
         entry.result = value._number if isinstance(value, Remote) else None
+        entry.nested = {} if entry.result is not None else {r._number: way for way, r in remotes_in(value)}
         return value
 
     def _ask(self, *request: Any) -> Any:

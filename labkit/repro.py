@@ -15,7 +15,7 @@ from labkit.calls import parameters
 from labkit.catalog import Lab, Task
 from labkit.probe import source_of
 from labkit.remote import Call, Failed, Reference
-from labkit.runner import Spec, kitchen, observe
+from labkit.runner import Spec, kitchen, observe, seed_of
 from labkit.shrink import shrink
 from labkit.spec import Record
 
@@ -23,10 +23,10 @@ SEEDS = 20
 WRITTEN = 2000  # numbers that are written out; more would not be read
 
 
-def smallest(lab: Lab, task: Task, file: Path) -> tuple[Record, list[Call]] | None:
-    """The failing check with the fewest numbers in its call; None when nothing fails."""
+def smallest(lab: Lab, task: Task, file: Path) -> tuple[Record, list[Call], int] | None:
+    """The failing check with the fewest numbers in its call, and where random numbers begin; None if nothing fails."""
     spec = Spec.of(lab)
-    found: list[tuple[int, int, Record, list[Call]]] = []
+    found: list[tuple[int, int, Record, list[Call], int]] = []
     with kitchen(lab) as source:
         first = None
         for seed in range(SEEDS):
@@ -45,21 +45,21 @@ def smallest(lab: Lab, task: Task, file: Path) -> tuple[Record, list[Call]] | No
                 if key[0] == first or first is None:
                     calls = seen.calls[key]
                     cost = _cost(calls)
-                    found.append((cost, len(found), seen.records[key], calls))
+                    found.append((cost, len(found), seen.records[key], calls, seed_of(key[0], seed)))
             if seen.unfinished:
                 break  # it hangs or dies: one case is enough
         if not found:
             return None
-        record, calls = min(found, key=lambda f: f[:2])[2:]
+        record, calls, number = min(found, key=lambda f: f[:2])[2:]
         if not calls:
-            return record, calls
+            return record, calls, number
         mine, reference = source.box(), source.box()
         try:
             mine.load(file, task.forbidden, lab.folder)
             reference.load(lab.file("solution.py"))
-            return shrink(mine, reference, record, slice_of(calls))
+            return *shrink(mine, reference, record, slice_of(calls), number), number
         except Failed:
-            return record, calls
+            return record, calls, number
         finally:
             mine.close()
             reference.close()
@@ -77,11 +77,14 @@ def slice_of(calls: list[Call]) -> list[Call]:
     needed = {calls[-1].target} | _handles(calls[-1])
     kept = [calls[-1]]
     for call in reversed(calls[:-1]):
-        if call.result in needed and call.result is not None:
-            needed |= {call.target} | _handles(call)
-            kept.append(call)
-        elif call.op == "call" and (method := _getter(calls, call.target)) and method.target in needed - {0}:
-            # A method call on an object that matters may have changed it; a function call has not.
+        for other in calls:  # what came out of one call together may hang together
+            if needed & other.nested.keys():
+                needed |= other.nested.keys()
+        made = {call.result, *call.nested} - {None}
+        method = _getter(calls, call.target) if call.op == "call" else None
+        touched = _handles(call) | ({method.target} if method else set())
+        # Whatever took an object that matters, or is a method of it, may have changed it.
+        if made & needed or (call.op != "get" and touched & needed - {0}):
             needed |= {call.target} | _handles(call)
             kept.append(call)
     return kept[::-1]
@@ -109,7 +112,7 @@ def _getter(calls: list[Call], handle: int) -> Call | None:
     return next((c for c in reversed(calls) if c.op == "get" and c.result == handle), None)
 
 
-def python(lab: Lab, task: Task, record: Record, calls: list[Call], file: Path) -> str:
+def python(lab: Lab, task: Task, record: Record, calls: list[Call], seed: int, file: Path) -> str:
     """The case as a program."""
     used = slice_of(calls) if calls else []
     body: list[str] = []
@@ -125,13 +128,13 @@ def python(lab: Lab, task: Task, record: Record, calls: list[Call], file: Path) 
         *(["import numpy as np"] if "np." in text else []),
         *(["import torch"] if "torch." in text else []),
         "",
+        *([f"torch.manual_seed({seed})"] if "torch." in text else []),
         f'spec = importlib.util.spec_from_file_location("lab", {str(file)!r})',
         "lab = importlib.util.module_from_spec(spec)",
         "spec.loader.exec_module(lab)",
         "",
     ]
-    probe = used[-1].probe if used else None
-    if probe:
+    for probe in dict.fromkeys(call.probe for call in used if call.probe):
         head += [source_of(probe), ""]
     if not used:
         return "\n".join([*head[:-1], "# Nothing was called: loading the file is what fails."])
@@ -183,9 +186,12 @@ def _statement(lab: Lab, call: Call, names: dict[int, str], last: bool) -> list[
     expression = f"{called}{', '.join(inline)})"
     if last:
         return [*lines, f"got = {expression}"]
-    if call.result is not None:
-        names[call.result] = f"x{call.result}"
-        expression = f"x{call.result} = {expression}"
+    if call.result is not None or call.nested:
+        number = call.result if call.result is not None else min(call.nested)
+        names[number] = f"x{number}"
+        expression = f"x{number} = {expression}"
+        for inner, way in call.nested.items():
+            names[inner] = f"x{number}" + "".join(f"[{key!r}]" for key in way)
     return [*lines, expression]
 
 

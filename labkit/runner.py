@@ -132,6 +132,7 @@ def observe(
         failed: Failed | None = None
         stumble = ""
         try:
+            box.seed(seed_of(test.name, seed))
             test.function(**_fixtures(test, box, seed))
         except Failed as e:
             if _touched_a_result(box, e):
@@ -181,8 +182,13 @@ def _words(text: str) -> str:
     return re.sub(r"\d+", "#", text)[:200]
 
 
+def seed_of(test: str, seed: int) -> int:
+    """Where the random numbers of one test begin, its own and those of the lab's process."""
+    return int(hashlib.sha256(f"{seed} {test}".encode()).hexdigest()[:12], 16)
+
+
 def _fixtures(test: Test, box: Box, seed: int) -> dict[str, Any]:
-    number = int(hashlib.sha256(f"{seed} {test.name}".encode()).hexdigest()[:12], 16)
+    number = seed_of(test.name, seed)
     made: dict[str, Any] = {}
     for name in inspect.signature(test.function).parameters:
         match name:

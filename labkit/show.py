@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 import webbrowser
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +21,11 @@ GUIDE = "HITCHHIKERS-GUIDE.md"
 
 @dataclass(frozen=True)
 class Page:
-    """A Markdown file, and the name under which `lab show` knows it."""
+    """A lesson, the page of a phase or its guide: a Markdown file that `lab show` knows."""
 
     id: str
     path: Path
-    answers: str  # the command that shows what is folded
+    command: str  # what shows it
 
     @property
     def text(self) -> str:
@@ -34,6 +35,26 @@ class Page:
     def title(self) -> str:
         head = re.search(r"^#\s+(.+)$", self.text, re.M)
         return head[1].replace("`", "") if head else self.id
+
+    def linked(self, address: str) -> Page | None:
+        """The page that a link of this one leads to; None when it leads anywhere else."""
+        if re.match(r"[a-z]+:|#|$", address):
+            return None
+        path = (self.path.parent / address.partition("#")[0]).resolve()
+        path = path / "README.md" if path.is_dir() else path
+        place = re.search(r"/phase-(\d+)-[^/]+(?:/lab-(\d+)-[^/]+)?/([^/]+)$", path.as_posix())
+        if not place or not path.is_file() or place[3] not in (("README.md",) if place[2] else ("README.md", GUIDE)):
+            return None
+        number = str(int(place[1])) + (f".{int(place[2])}" if place[2] else "")
+        return _guide(number, path) if place[3] == GUIDE else _page(number, path)
+
+
+def _page(number: str, path: Path) -> Page:
+    return Page(number, path, f"lab show {number}")
+
+
+def _guide(phase: str, path: Path) -> Page:
+    return Page(f"{phase}-guide", path, f"lab show {phase} --guide")
 
 
 @dataclass(frozen=True)
@@ -50,7 +71,7 @@ def page(base: Path, word: str, guide: bool = False) -> Page:
     if not word.isdigit():
         lab = catalog.find(base, word)
         if not guide:
-            return _there(Page(lab.id, lab.file("README.md"), f"lab show {lab.id} --answers"))
+            return _there(_page(lab.id, lab.file("README.md")))
         folder, number = lab.folder.parent, lab.id.split(".")[0]
     else:
         number = str(int(word))
@@ -59,14 +80,14 @@ def page(base: Path, word: str, guide: bool = False) -> Page:
             raise LabError(f"There is no phase {word} here. `lab list` shows what there is.")
         folder = folders[0]
     if guide:
-        return _there(Page(f"{number}-guide", folder / GUIDE, f"lab show {number} --guide --answers"))
-    return _there(Page(number, folder / "README.md", f"lab show {number} --answers"))
+        return _there(_guide(number, folder / GUIDE))
+    return _there(_page(number, folder / "README.md"))
 
 
-def _there(made: Page) -> Page:
-    if not made.path.is_file():
-        raise LabError(f"There is no {as_typed(made.path)}.")
-    return made
+def _there(found: Page) -> Page:
+    if not found.path.is_file():
+        raise LabError(f"There is no {as_typed(found.path)}.")
+    return found
 
 
 def parts(text: str) -> list[Part]:
@@ -83,12 +104,11 @@ def parts(text: str) -> list[Part]:
 
     while i < len(lines):
         line = lines[i]
-        fence = re.match(r"( *)(`{3,}|~{3,})\s*(\S*)", line)
-        if fence:
-            end = next((j for j in range(i + 1, len(lines)) if _closes(lines[j], fence[2])), len(lines))
-            if fence[3] in ("math", "mermaid"):
+        if end := _end_of_code(lines, i):
+            kind = line.strip().lstrip("`~").split()[:1]
+            if kind in (["math"], ["mermaid"]):
                 end_plain()
-                found.append(Part(fence[3], "\n".join(lines[i + 1 : end])))
+                found.append(Part(kind[0], "\n".join(lines[i + 1 : end])))
             else:
                 plain += lines[i : end + 1]
             i = end + 1
@@ -112,9 +132,13 @@ def parts(text: str) -> list[Part]:
     return found
 
 
-def _closes(line: str, fence: str) -> bool:
-    stripped = line.strip()
-    return stripped.startswith(fence) and set(stripped) == {fence[0]}
+def _end_of_code(lines: list[str], i: int) -> int:
+    """The line that ends the code block which begins at line i, the number of lines if none does; 0: none begins there."""
+    fence = re.match(r" *(`{3,}(?=[^`]*$)|~{3,})", lines[i])
+    if not fence:
+        return 0
+    ends = re.compile(rf"\s*{re.escape(fence[1])}{fence[1][0]}*\s*$")
+    return next((j for j in range(i + 1, len(lines)) if ends.match(lines[j])), len(lines))
 
 
 def _closing_dollars(lines: list[str], i: int) -> int:
@@ -122,46 +146,63 @@ def _closing_dollars(lines: list[str], i: int) -> int:
 
 
 def _end_of_details(lines: list[str], i: int) -> int:
-    depth = 0
-    for j in range(i, len(lines)):
-        depth += lines[j].count("<details") - lines[j].count("</details>")
-        if depth <= 0:
-            return j
+    depth, j = 0, i
+    while j < len(lines):
+        if end := _end_of_code(lines, j):
+            j = end
+        else:
+            depth += lines[j].count("<details") - lines[j].count("</details>")
+            if depth <= 0:
+                return j
+        j += 1
     return len(lines) - 1
 
 
-INLINE = re.compile(
-    r"(`+)(?!`).*?(?<!`)\1(?!`)|(?<![\\$\w])\$(?![\s$])((?:\\.|[^$\\\n]|\n(?!\n))*?)(?<![\s\\])\$(?![\d$])", re.S
+SPAN = r"(?P<ticks>`+)(?!`).*?(?<!`)(?P=ticks)(?!`)"
+FORMULA = (
+    r"(?<![\\$\w])(?P<dollars>\${1,2})(?![\s$])(?P<tex>(?:\\.|[^$\\\n]|\n(?!\n))*?)(?<![\s\\])(?P=dollars)(?![\d$])"
 )
 
 
-def map_formulas(text: str, become: object) -> str:
-    """The text with each inline formula replaced by `become(tex)`; code spans and code blocks are left alone."""
-    assert callable(become)
-    out = []
-    for k, block in enumerate(re.split(r"(^ *(?:`{3,}|~{3,}).*?^ *(?:`{3,}|~{3,})[ \t]*$)", text, flags=re.M | re.S)):
-        if k % 2:
-            out.append(block)
+def outside_code(text: str, change: Callable[[str], str]) -> str:
+    """The text with each stretch that is no code block changed."""
+    lines = text.split("\n")
+    done: list[str] = []
+    i = begun = 0
+    while i < len(lines):
+        if end := _end_of_code(lines, i):
+            done += [change("\n".join(lines[begun:i]))] if i > begun else []
+            done += lines[i : end + 1]
+            i = begun = end + 1
         else:
-            out.append(INLINE.sub(lambda m: m[0] if m[2] is None else str(become(m[2])), block))
-    return "".join(out)
+            i += 1
+    return "\n".join(done + ([change("\n".join(lines[begun:]))] if i > begun else []))
 
 
-def terminal(made: Page, answers: bool) -> int:
+def map_formulas(text: str, become: Callable[[str], str]) -> str:
+    """The text with each inline formula replaced by `become(tex)`; code spans and code blocks are left alone."""
+
+    def change(stretch: str) -> str:
+        return re.sub(
+            f"{SPAN}|{FORMULA}", lambda m: m[0] if m["tex"] is None else become(m["tex"]), stretch, flags=re.S
+        )
+
+    return outside_code(text, change)
+
+
+def terminal(page: Page, answers: bool) -> int:
     """Prints the page, through a pager when it is longer than the screen."""
     from labkit import show_terminal
 
-    show_terminal.show(made, answers)
+    show_terminal.show(page, answers)
     return 0
 
 
-def web(base: Path, made: Page, open_it: bool) -> int:
-    """Writes .lab/show/ID.html, prints where it is, and opens it if there is a browser."""
+def web(base: Path, page: Page, open_it: bool, answers: bool = False) -> int:
+    """Writes .lab/show/ID.html and the pages it leads to, prints where it is, and opens it if there is a browser."""
     from labkit import show_web
 
-    path = base / ".lab" / "show" / f"{made.id}.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(show_web.html_page(made, path.parent), encoding="utf-8")
+    path = show_web.write(page, base / ".lab" / "show", answers)
     print(as_typed(path))
     if open_it:
         try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit import mermaid, tex
-from labkit.show import Page
+from labkit.show import FORMULA, Page, outside_code
 
 CSS = """
 :root { color-scheme: light dark; --ink: #1d2126; --soft: #5a6470; --page: #fdfcfa; --box: #f3f1ec; --line: #dcd8cf;
@@ -57,9 +57,46 @@ math[display="block"] { margin: 1.2rem 0; overflow-x: auto; }
 """
 
 
-def html_page(page: Page, folder: Path) -> str:
-    """The page; links to other files of the project start from `folder`, where it will be written."""
+def write(page: Page, folder: Path, answers: bool = False) -> Path:
+    """Writes ID.html there, with each page that its links lead to, and theirs, unless it is there and up to date."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{page.id}{'-answers' if answers else ''}.html"
+    path.write_text(html_page(page, folder, answers), encoding="utf-8")
+    seen, ahead = {page.id}, linked(page)
+    if answers:
+        seen.clear()  # a lesson that leads back here leads to the page without the answers
+    while ahead:
+        other = ahead.pop()
+        if other.id not in seen:
+            seen.add(other.id)
+            ahead += linked(other)
+            there = folder / f"{other.id}.html"
+            if not there.exists() or there.stat().st_mtime <= _changed(other):
+                there.write_text(html_page(other, folder), encoding="utf-8")
+    return path
+
+
+def linked(page: Page) -> list[Page]:
+    """The lessons, phase pages and guides that this page has links to."""
+    found: list[Page] = []
+    for block in _parser(page, Path()).parse(_prepared(page.text)):
+        for token in block.children or ():
+            if token.type == "link_open" and (other := page.linked(str(token.attrs.get("href", "")))):
+                found.append(other)
+    return found
+
+
+def _changed(page: Page) -> float:
+    """When anything that a page is made of was last written: its text, its pictures, this module."""
+    parts = [Path(__file__), page.path, *page.path.parent.rglob("*.png"), *page.path.parent.rglob("*.svg")]
+    return max(path.stat().st_mtime for path in parts)
+
+
+def html_page(page: Page, folder: Path, answers: bool = False) -> str:
+    """The page as it will stand in `folder`, beside those it leads to; with the answers unfolded if they are wanted."""
     body = _parser(page, folder).render(_prepared(page.text))
+    if answers:
+        body = body.replace("<details>", "<details open>")
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -70,16 +107,23 @@ def html_page(page: Page, folder: Path) -> str:
 
 def _prepared(text: str) -> str:
     """Markdown inside <details> is Markdown only when empty lines stand around it."""
-    text = re.sub(r"(<details[^>]*>(?:\s*<summary>.*?</summary>)?)[ \t]*\n?", r"\1\n\n", text, flags=re.S)
-    return re.sub(r"\n?[ \t]*</details>", "\n\n</details>\n", text)
+
+    def change(stretch: str) -> str:
+        stretch = re.sub(r"(<details[^>]*>(?:\s*<summary>.*?</summary>)?)[ \t]*\n?", r"\1\n\n", stretch, flags=re.S)
+        return re.sub(r"\n?[ \t]*</details>", "\n\n</details>\n", stretch)
+
+    return outside_code(text, change)
 
 
 def _parser(page: Page, folder: Path) -> Any:
     from markdown_it import MarkdownIt
+    from mdit_py_plugins.anchors import anchors_plugin
     from mdit_py_plugins.dollarmath import dollarmath_plugin
 
     parser = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
-    parser.use(dollarmath_plugin, renderer=_formula, allow_space=False, double_inline=True)
+    parser.use(dollarmath_plugin, allow_labels=False).use(anchors_plugin, max_level=4)
+    parser.disable("math_inline")  # that one takes "$5–$10" for a formula
+    parser.inline.ruler.before("escape", "formula", _inline_formula)
     renderer: Any = parser.renderer
 
     def fence(tokens: Any, i: int, options: Any, env: Any) -> str:
@@ -90,9 +134,7 @@ def _parser(page: Page, folder: Path) -> Any:
         return _image(page.path.parent, tokens[i].attrs["src"], tokens[i].content)
 
     def opened(tokens: Any, i: int, options: Any, env: Any) -> str:
-        target = str(tokens[i].attrs.get("href", ""))
-        if not re.match(r"[a-z]+:|#", target):
-            tokens[i].attrs["href"] = os.path.relpath(page.path.parent / target, folder).replace(os.sep, "/")
+        tokens[i].attrs["href"] = _address(page, str(tokens[i].attrs.get("href", "")), folder)
         return str(renderer.renderToken(tokens, i, options, env))
 
     rules = renderer.rules
@@ -100,14 +142,31 @@ def _parser(page: Page, folder: Path) -> Any:
     rules |= {
         "table_open": lambda *_: '<div class="wide"><table>\n',
         "table_close": lambda *_: "</table></div>\n",
+        "formula": lambda tokens, i, *_: tex.mathml(tokens[i].content, block=tokens[i].markup == "$$"),
+        "math_block": lambda tokens, i, *_: _block("math", tokens[i].content),
     }
     for kind in ("html_block", "html_inline"):
         rules[kind] = lambda tokens, i, *_: _pictures_inside(tokens[i].content, page.path.parent)
     return parser
 
 
-def _formula(content: str, options: dict[str, Any]) -> str:
-    return tex.mathml(content, block=bool(options.get("display_mode")))
+def _address(page: Page, target: str, folder: Path) -> str:
+    """Where a link leads from `folder`: a page of the course to its page there, a file to the file."""
+    if other := page.linked(target):
+        return f"{other.id}.html{''.join(target.partition('#')[1:])}"
+    if re.match(r"[a-z]+:|#", target):
+        return target
+    return os.path.relpath(page.path.parent / target, folder).replace(os.sep, "/")
+
+
+def _inline_formula(state: Any, silent: bool) -> bool:
+    """A rule of the parser: the same formulas as in the terminal, and no others."""
+    found = re.compile(FORMULA, re.S).match(state.src, state.pos)
+    if found and not silent:
+        token = state.push("formula", "math", 0)
+        token.content, token.markup = found["tex"], found["dollars"]
+    state.pos = found.end() if found else state.pos
+    return bool(found)
 
 
 def _block(kind: str, text: str) -> str:

@@ -12,19 +12,22 @@ from dataclasses import replace
 from typing import Any
 
 from labkit import values, wire
-from labkit.remote import Box, Call, Failed, Reference, Remote
+from labkit.remote import Box, Call, Failed, Reference, Remote, remotes_in
 from labkit.spec import Record
 
 SECONDS = 8.0
 Arguments = list[tuple[list[Any], dict[str, Any]]]
 
 
-def shrink(mine: Box, reference: Box, record: Record, calls: list[Call]) -> tuple[Record, list[Call]]:
-    """The same failure with less in it; the case as it was when nothing can be taken away."""
+def shrink(mine: Box, reference: Box, record: Record, calls: list[Call], seed: int) -> tuple[Record, list[Call]]:
+    """The same failure with less in it; the case as it was when nothing can be taken away.
+
+    `seed` is where the lab's own random numbers begin each time.
+    """
     arguments: Arguments = [c.arguments if c.data else ([], {}) for c in calls]
     if record.kind not in ("close", "equal") or any(c.op == "probe" for c in calls):
         return record, calls
-    smallest = _disagreement(mine, reference, record, calls, arguments)
+    smallest = _disagreement(mine, reference, record, calls, arguments, seed)
     if smallest is None or not values.equal(smallest.got, record.got):
         return record, calls  # the spec made something else of what the call returned
     deadline = time.monotonic() + SECONDS
@@ -34,25 +37,28 @@ def shrink(mine: Box, reference: Box, record: Record, calls: list[Call]) -> tupl
         for fewer, candidate in _smaller_cases(calls, arguments):
             if time.monotonic() > deadline or mine.over or reference.over:
                 break
-            if found := _disagreement(mine, reference, record, fewer, candidate):
+            if found := _disagreement(mine, reference, record, fewer, candidate, seed):
                 smallest, calls, arguments, progress = found, fewer, candidate, True
                 break
     written = [replace(c, data=_pack(*a)) if c.data else c for c, a in zip(calls, arguments, strict=True)]
     return smallest, written
 
 
-def _disagreement(mine: Box, reference: Box, record: Record, calls: list[Call], arguments: Arguments) -> Record | None:
+def _disagreement(
+    mine: Box, reference: Box, record: Record, calls: list[Call], arguments: Arguments, seed: int
+) -> Record | None:
     """The failing record of this case; None when the two agree or the solution does not take it."""
     try:
-        want = values.plain(_replay(reference, calls, arguments))
-        got = values.plain(_replay(mine, calls, arguments))
+        want = values.plain(_replay(reference, calls, arguments, seed))
+        got = values.plain(_replay(mine, calls, arguments, seed))
     except Failed:
         return None
     made = Record(record.kind, got, want, record.why, record.rtol, record.atol)
     return None if made.ok else made
 
 
-def _replay(box: Box, calls: list[Call], arguments: Arguments) -> Any:
+def _replay(box: Box, calls: list[Call], arguments: Arguments, seed: int) -> Any:
+    box.seed(seed)
     handles: dict[int, Any] = {0: box.lab}
 
     def resolve(x: Any) -> Any:
@@ -67,12 +73,14 @@ def _replay(box: Box, calls: list[Call], arguments: Arguments) -> Any:
         value = getattr(target, call.name) if call.op == "get" else target(*map(resolve, args), **named)
         if call.result is not None and isinstance(value, Remote):
             handles[call.result] = value
+        found = dict(remotes_in(value))
+        handles |= {number: found[way] for number, way in call.nested.items() if way in found}
     return value
 
 
 def _smaller_cases(calls: list[Call], arguments: Arguments) -> Iterator[tuple[list[Call], Arguments]]:
     for i, call in enumerate(calls[:-1]):
-        if call.op == "call" and call.result is None:  # nothing rests on what it returned
+        if call.op == "call" and call.result is None and not call.nested:  # nothing rests on what it returned
             yield calls[:i] + calls[i + 1 :], arguments[:i] + arguments[i + 1 :]
     for smaller in _smaller_arguments(arguments):
         yield calls, smaller

@@ -61,15 +61,15 @@ def layers(base: Path, every: list[Lab], progress: Progress) -> list[Layer]:
         what = e if isinstance(e, tomllib.TOMLDecodeError) else f"a [[layer]] has name, does and labs ({e})"
         raise LabError(f"{path}: {what}.") from None
     known = {lab.id: lab for lab in every}
-    found = []
+    storeys = []
     for name, does, ids, library in plan:
-        far = {i: _far(known.get(i), progress) for i in ids}
+        states = {i: _state_of_lab(known.get(i), progress) for i in ids}
         stands_in = bool(library) and (base / str(library)).exists()
-        found.append(Layer(name, does, far, _state(set(far.values()), stands_in)))
-    return found
+        storeys.append(Layer(name, does, states, _state(set(states.values()), stands_in)))
+    return storeys
 
 
-def _far(lab: Lab | None, progress: Progress) -> str:
+def _state_of_lab(lab: Lab | None, progress: Progress) -> str:
     if lab is None:
         return "not built"
     if progress.done(lab):
@@ -89,9 +89,9 @@ def next_brick(storeys: list[Layer], every: list[Lab]) -> tuple[Layer, Lab] | No
     """The lowest layer that has a lab to work on, and that lab; one that was begun comes before one that was not."""
     known = {lab.id: lab for lab in every}
     for layer in storeys:
-        for far in ("begun", "open"):
+        for wanted in ("begun", "open"):
             for lab_id, state in layer.labs.items():
-                if state == far:
+                if state == wanted:
                     return layer, known[lab_id]
     return None
 
@@ -118,8 +118,8 @@ def draw(storeys: list[Layer], every: list[Lab], out: TextIO, plain: bool) -> No
         f"  labs: {', '.join(f'{mark} {state}' for state, mark in marks.items() if mark)}; without a mark not built",
         file=out,
     )
-    if found := next_brick(storeys, every):
-        layer, lab = found
+    if brick := next_brick(storeys, every):
+        layer, lab = brick
         print(f"Next brick: {lab.id} {lab.title}, for {layer.name}.", file=out)
         print(f"  read it: lab show {lab.id}   lay it: lab watch {lab.id}", file=out)
     else:
@@ -131,9 +131,9 @@ def main(base: Path, as_json: bool) -> int:
     every, progress = catalog.labs(base), Progress(base)
     storeys = layers(base, every, progress)
     if as_json:
-        found = next_brick(storeys, every)
+        brick = next_brick(storeys, every)
         rows = [{"name": s.name, "does": s.does, "state": s.state, "labs": s.labs} for s in storeys]
-        print(json.dumps({"schema": 1, "layers": rows, "next": found and found[1].id}, indent=1))
+        print(json.dumps({"schema": 1, "layers": rows, "next": brick and brick[1].id}, indent=1))
     else:
         draw(storeys, every, sys.stdout, plain=not _unicode(sys.stdout))
     return 0

@@ -9,6 +9,7 @@ sections, the committed lab.py and the time budget are in order.
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import multiprocessing
 import re
@@ -40,6 +41,8 @@ SECTIONS = (
     "references",
 )
 
+AUTHORED = ("lab.toml", "README.md", "solution.py", "test_lab.py", "mistakes.py", "equivalents.py")
+
 # Stand-ins that compute nothing.  Each is tried as every function of the lab at once.
 STAND_INS = {
     "returns None": "lambda *a, **k: None",
@@ -59,13 +62,13 @@ class Verifier:
         self.spec = Spec.of(lab)
         self.listed, self.wordings = variants.mistakes(lab), variants.alikes(lab)
         self.equal = variants.equivalents(lab)
-        self.made = Certificate(
+        self.certificate = Certificate(
             lab.id, lab.title, seeds, fingerprint(lab), len(lab.tasks), len(self.spec.tests), len(self.listed),
             alikes=len(self.wordings), equivalents=len(self.equal),
         )  # fmt: skip
 
     def problem(self, text: str) -> None:
-        self.made.problems.append(text)
+        self.certificate.problems.append(text)
 
     def see(self, setup: Callable[[Box], None], task: str, seed: int, first: bool = False) -> Observation:
         box = self.source.box()
@@ -97,8 +100,8 @@ class Verifier:
         start = time.perf_counter()
         for step in (self.house, self.solution, self.equivalents, self.scaffold, self.mistakes, self.stand_ins):
             step()
-        self.made.seconds = time.perf_counter() - start
-        return self.made
+        self.certificate.seconds = time.perf_counter() - start
+        return self.certificate
 
     # ---- right versions
 
@@ -112,8 +115,8 @@ class Verifier:
                 accepted &= self._right("the solution", self.see(setup, task.name, seed), task.name, seed)
             if seed == 0:
                 spent = _cpu() - before
-        self.made.accepted += accepted
-        self.made.spec_seconds = spent
+        self.certificate.accepted += accepted
+        self.certificate.spec_seconds = spent
         if spent > BUDGET:
             self.problem(f"the spec takes {spent:.1f} s of CPU on its solution; {BUDGET:g} s are allowed")
 
@@ -125,7 +128,7 @@ class Verifier:
             for e in written:
                 seen = self.see_seeds(e.setup, e.task, range(self.seeds))
                 verdicts = [self._right(e.name, x, e.task, s) for s, x in enumerate(seen)]
-                self.made.accepted += all(verdicts)
+                self.certificate.accepted += all(verdicts)
 
     def _right(self, name: str, seen: Observation, task: str, seed: int) -> bool:
         if seen.passed:
@@ -148,14 +151,14 @@ class Verifier:
             for v in [*listed, *wordings]:
                 others = self.see_seeds(v.setup, task.name, range(1, self.seeds), first=True)
                 verdicts = [not whole[v.name].failures, *(not seen.failures for seen in others)]
-                self.made.caught += not any(verdicts)
+                self.certificate.caught += not any(verdicts)
                 if any(verdicts):
                     self.problem(f"PASSES: {v.name} is wrong, but passes {task.name} on seed {verdicts.index(True)}")
             known = {m.name: whole[m.name] for m in listed}
             for m in listed:
-                self.made.named += self._named(m.name, m.name, diagnose.best(whole[m.name], known))
+                self.certificate.named += self._named(m.name, m.name, diagnose.best(whole[m.name], known))
             for a in wordings:
-                self.made.named_alike += self._named(a.name, a.alike, diagnose.best(whole[a.name], known))
+                self.certificate.named_alike += self._named(a.name, a.alike, diagnose.best(whole[a.name], known))
 
     def _named(self, name: str, want: str, names: list[str]) -> bool:
         if names == [want]:
@@ -270,6 +273,20 @@ def certify_all(labs: list[Lab], seeds: list[int], jobs: int) -> Iterator[Certif
         yield from pool.map(certify, [lab.folder for lab in labs], seeds)
 
 
+def notes(lab: Lab) -> Iterator[str]:
+    """What an author may have forgotten and nothing else would notice.
+
+    Said of labs that are named only: where all are certified, lab.py may be a learner's, which nobody judges.
+    """
+    path = lab.file("lab.py")
+    with contextlib.suppress(scaffold.AuthorError):  # that is a problem already
+        if path.exists() and path.read_text("utf-8", errors="replace") != scaffold.generate(lab):
+            yield f"{lab.id}  lab.py is not what solution.py makes; make scaffolds writes it anew, over what stands there"
+    files = (lab.file(name) for name in AUTHORED)
+    if left := [f.name for f in files if f.exists() and "TODO (author)" in f.read_text("utf-8")]:
+        yield f"{lab.id}  TODO (author) still stands in {', '.join(left)}"
+
+
 def main(ids: list[str], seeds: int, recheck: int, write: bool, as_json: bool, jobs: int) -> int:
     """`lab verify`: 0 when every lab is certified, 1 when one is not."""
     base = catalog.root()
@@ -283,16 +300,18 @@ def main(ids: list[str], seeds: int, recheck: int, write: bool, as_json: bool, j
         fresh = old is None or old.problems or old.seeds < seeds or old.files != fingerprint(lab)
         return seeds if fresh else min(seeds, recheck)
 
-    made = []
+    certificates = []
     for i, c in enumerate(certify_all(labs, [enough(lab) for lab in labs], jobs)):
-        made.append(c)
+        certificates.append(c)
         report.progress_line(f"certified {i + 1} of {len(labs)} labs …")
     report.progress_line("")
     if as_json:
-        print(json.dumps([{**asdict(c), "wrong": c.wrong, "right": c.right} for c in made], indent=1))
+        print(json.dumps([{**asdict(c), "wrong": c.wrong, "right": c.right} for c in certificates], indent=1))
     else:
-        show(made)
+        show(certificates)
+        for note in [note for lab in labs for note in notes(lab)] if ids else []:
+            print(f"! {note}", file=sys.stderr)
     if write:
-        scaffold.write(base / "phases" / PAGE, keep(made, base))
+        scaffold.write(base / "phases" / PAGE, keep(certificates, base))
         print(f"wrote phases/{PAGE}", file=sys.stderr)
-    return 1 if any(c.problems for c in made) else 0
+    return 1 if any(c.problems for c in certificates) else 0

@@ -30,7 +30,7 @@ MAX_NODES = 2_000_000
 MAX_DIM = 1 << 31
 DTYPES = {
     "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int64": 8, "int32": 4, "int16": 2, "int8": 1,
-    "uint8": 1, "uint16": 2, "uint32": 4, "bool": 1,
+    "uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8, "bool": 1,
 }  # fmt: skip
 MAX_DIGITS = 10_000  # of one integer, in hexadecimal
 PACKED = 32  # from this length on, a list of plain ints or floats travels as one buffer

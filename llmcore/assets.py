@@ -306,6 +306,15 @@ def _list() -> None:
         print(f"to get the rest: {COMMAND} fetch --all")
 
 
+def _list_json() -> None:
+    assets = [
+        {"name": a.name, "file": a.file, "bytes": a.bytes, "licence": a.licence, "what": a.what}
+        | {"cached": _verified(a, cache_dir() / a.file)}
+        for a in catalogue().values()
+    ]
+    print(json.dumps({"cache": str(cache_dir()), "assets": assets}, indent=1))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line. Returns 0, 1 if an asset could not be had, or 130 on Ctrl-C; a usage error exits with 2."""
     parser = argparse.ArgumentParser(
@@ -315,13 +324,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         "its settings. Without a network, put the archives in a folder and set PIP_FIND_LINKS to it.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("list", help="what there is, how big, and what is cached")
+    listing = commands.add_parser("list", help="what there is, how big, and what is cached")
+    listing.add_argument("--json", action="store_true", help="the same as data")
     fetching = commands.add_parser("fetch", help="bring assets into the cache")
     fetching.add_argument("names", nargs="*", metavar="NAME", help="which, as `list` calls them")
     fetching.add_argument("--all", action="store_true", help="every asset")
     arguments = parser.parse_args(argv)
     if arguments.command == "list":
-        _list()
+        (_list_json if arguments.json else _list)()
         return 0
     names = list(catalogue()) if arguments.all else arguments.names
     if not names:

@@ -21,6 +21,7 @@ Does not:
 Source: docs/gguf.md and ggml-quants.c of the ggml project.
 """
 
+import math
 import mmap
 import struct
 from collections.abc import Mapping
@@ -74,19 +75,23 @@ class GGUF:
                 name = str(self._string())
                 self.fields[name] = self._value(*self._numbers("I", 1))
             found = [self._tensor() for _ in range(n_tensors)]
-        except (struct.error, KeyError, OverflowError, MemoryError):
+        except (struct.error, KeyError, RecursionError):  # the last of them from arrays of arrays of arrays
             raise ValueError(f"{path} is cut short or damaged: its fields cannot be read") from None
         alignment = self.fields.get("general.alignment", 32)
+        if not isinstance(alignment, int) or alignment < 1:
+            raise ValueError(f"{path} is damaged: its tensors cannot begin at multiples of {alignment!r} bytes")
         start = -(-self._at // alignment) * alignment
         self.tensors = {name: Tensor(shape, kind, start + offset) for name, (shape, kind, offset) in found}
 
     def read(self, name: str) -> Float[np.ndarray, "..."]:
-        """A tensor in float32. Raises KeyError for an unknown name, ValueError for a type that cannot be read."""
+        """A tensor in float32. Raises KeyError for an unknown name, ValueError for what cannot be read."""
         shape, kind, offset = self.tensors[name]
         if kind not in TYPES:
             raise ValueError(f"{self.path}: {name} is stored as type {kind} of ggml, which is not supported here")
         label, block, size = TYPES[kind]
-        count = int(np.prod(shape)) // block
+        count = math.prod(shape) // block
+        if offset + count * size > len(self._data):
+            raise ValueError(f"{self.path} is cut short: it ends before {name} does")
         raw = np.frombuffer(self._data, np.uint8, count * size, offset).reshape(count, size)
         return _numbers_of(label, raw).reshape(shape)
 

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from llmcore.tokenizers.merges import PairRanks, merge, merges_of
-from llmcore.tokenizers.patterns import PATTERNS, settled, split_in_blocks, splitter
+from llmcore.tokenizers.patterns import PATTERNS, pattern_of, settled, split_in_blocks, splitter
 from llmcore.tokenizers.special import AllOr, any_of, beginnings, chosen, refuse_any, unfinished
 from llmcore.tokenizers.stream import StreamDecoder
 
@@ -70,12 +70,14 @@ class BPE:
             added_tokens: text → id of tokens that are always found in a text and never merged.
             ignore_merges: a piece that is in the vocabulary as a whole is that token, whatever the merges say.
 
-        Raises ValueError if two ids have the same bytes, a merge is not in the vocabulary, or a special or added token is
-        empty or has an id that is taken.
+        Raises ValueError if two ids have the same bytes, a merge is not in the vocabulary, an id is negative, a token empty,
+        or the id of a special or added token taken.
         """
+        if not isinstance(special_tokens, Mapping | None) or not isinstance(added_tokens, Mapping | None):
+            raise TypeError("special and added tokens are given as text → id, such as {'<|end|>': 256}")
         self.vocab = dict(vocab)
         self.merges = list(merges)
-        self.pattern = PATTERNS.get(pattern, pattern)
+        self.pattern = pattern_of(pattern)
         self.special_tokens = dict(special_tokens or {})
         self.added_tokens = dict(added_tokens or {})
         self.ignore_merges = ignore_merges
@@ -179,6 +181,8 @@ class BPE:
         disallowed_special: AllOr | Collection[str] = "all",
     ) -> list[list[int]]:
         """The ids of each text, one after the other; `encode` says how."""
+        if isinstance(texts, str):
+            raise TypeError("encode_batch takes several texts: put a single one in a list")
         return [
             self.encode(text, allowed_special=allowed_special, disallowed_special=disallowed_special) for text in texts
         ]
@@ -196,7 +200,8 @@ class BPE:
         it is settled (patterns.py says when that is). So memory holds 64 thousand characters, or twice the longest stretch
         without a settled cut: a word, a run of spaces, of symbols. With a pattern that has no name it is the whole text.
 
-        Raises what `encode` raises, when it gets there; places count from the first chunk.
+        The first id comes when 64 thousand characters are read, or all. Raises what `encode` raises, when it gets there;
+        places count from the first chunk, and of two refused tokens that begin alike it may name the shorter.
         """
         allowed, disallowed = chosen(self.special_tokens, allowed_special, disallowed_special)
         tokens = allowed | self.added_tokens
@@ -224,11 +229,12 @@ class BPE:
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """The bytes of some ids: exact even where they end within a character. Raises ValueError for an unknown id."""
+        ids = ids.tolist() if hasattr(ids, "tolist") else ids  # arrays of numpy and torch
         try:
             return b"".join(map(self._bytes.__getitem__, ids))
         except KeyError as error:
             wrong = error.args[0]
-        known = f"ids go from 0 to {self.vocab_size - 1}"
+        known = f"ids are integers from 0 to {self.vocab_size - 1}"
         gap = isinstance(wrong, int) and 0 <= wrong < self.vocab_size
         raise ValueError(f"id {wrong} is outside the vocabulary: {'no token has it' if gap else known}")
 
@@ -263,6 +269,11 @@ class BPE:
 
     def _check(self) -> None:
         self._ids = ids = {token: i for i, token in self.vocab.items()}
+        if not ids or min(self.vocab) < 0 or b"" in ids:
+            wrong = (
+                f"{ids[b'']} is the id of no bytes" if b"" in ids else f"the lowest is {min(self.vocab, default=None)}"
+            )
+            raise ValueError(f"a vocabulary has ids from 0 on, each with at least one byte: {wrong}")
         if len(ids) < len(self.vocab):
             twice = next(token for i, token in self.vocab.items() if ids[token] != i)
             raise ValueError(f"two ids have the same bytes, {twice!r}")
@@ -276,6 +287,10 @@ class BPE:
         for text, i in chain(self.special_tokens.items(), self.added_tokens.items()):
             if not text:
                 raise ValueError(f"the special token with id {i} is empty")
+            if self.special_tokens.get(text, i) != i:
+                raise ValueError(
+                    f"{text!r} is a special token with id {self.special_tokens[text]}, and an added one with {i}"
+                )
             if i < 0 or taken.setdefault(i, text.encode()) != text.encode():
                 raise ValueError(f"the special token {text!r} cannot have id {i}: {taken.get(i, b'nothing')!r} has it")
 

@@ -21,19 +21,19 @@ Sources: Sennrich, Haddow and Birch 2016, algorithm 1 (the merges); Radford et a
 
 import argparse
 import heapq
-import os
 import sys
 import time
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
 from llmcore.tokenizers.bpe import BPE
-from llmcore.tokenizers.patterns import PATTERNS
+from llmcore.tokenizers.bytes_as_text import CHARACTERS
+from llmcore.tokenizers.patterns import PATTERNS, pattern_of
 from llmcore.tokenizers.pretokens import count_pretokens, read_text
 
 COMMAND = "python -m llmcore.tokenizers.bpe_train"
@@ -67,13 +67,16 @@ def train_bpe(
             script that starts under `if __name__ == "__main__":`.
 
     Raises ValueError for a vocab_size without room for bytes and special tokens, a special token that is empty or there
-    twice, and text that has no UTF-8; TypeError for a string where several are expected; OSError for unreadable files.
+    twice, and text that has no UTF-8; TypeError for a string where several are expected, or a set of tokens, which has no
+    order; OSError for unreadable files.
     """
     if isinstance(corpus, str) or isinstance(special_tokens, str):
         raise TypeError(
             "corpus and special_tokens hold several: put a single one in a list (and a file name in a Path)"
         )
-    pattern = PATTERNS.get(pattern, pattern)
+    if special_tokens is None or isinstance(special_tokens, Set):
+        raise TypeError("special_tokens is a list: their order decides the ids")
+    pattern = pattern_of(pattern)
     wanted = vocab_size - 256 - len(special_tokens)
     if wanted < 0:
         raise ValueError(f"vocab_size={vocab_size} has no room for 256 bytes and {len(special_tokens)} special tokens")
@@ -242,7 +245,12 @@ The same files give the same tokenizer, on every machine and with every number o
         parser.error(f"--out {out}: the name has to end in .json or .tiktoken")
     if not out.parent.is_dir():
         parser.error(f"--out {out}: there is no folder {out.parent}")
-    part = out.with_name(f".{out.stem}.part{out.suffix}")
+    if out.is_dir():
+        parser.error(f"--out {out} is a folder")
+    if out.exists() and any(file.exists() and file.samefile(out) for file in arguments.files):
+        parser.error(f"--out {out} is one of the texts, and would be overwritten")
+    if out.suffix == ".json" and (unfit := set(arguments.special).intersection(CHARACTERS)):
+        parser.error(f"--special {min(unfit)}: a .json file spells a byte like this")
     start = time.perf_counter()
     try:
         with warnings.catch_warnings(record=True) as notes:
@@ -251,8 +259,7 @@ The same files give the same tokenizer, on every machine and with every number o
                 arguments.files, arguments.vocab_size, arguments.pattern, arguments.special, arguments.workers
             )
         seconds = time.perf_counter() - start
-        tokenizer.save(part)
-        os.replace(part, out)  # a reader sees the old file or the whole new one
+        tokenizer.save(out)
     except OSError as error:
         print(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}", file=sys.stderr)
         return 1
@@ -262,11 +269,11 @@ The same files give the same tokenizer, on every machine and with every number o
     except KeyboardInterrupt:
         print("\nstopped; nothing was written", file=sys.stderr)
         return 130
-    finally:
-        part.unlink(missing_ok=True)
     for note in notes:
         print(f"note: {note.message}")
     _report(tokenizer, arguments.files[0], seconds)
+    if arguments.special and out.suffix == ".tiktoken":
+        print(f"note: {out.name} has no place for the special tokens: give them to whatever loads it")
     print(f"written: {out}")
     return 0
 

@@ -19,7 +19,7 @@ Does not:
 import base64
 import difflib
 import json
-import re
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,9 @@ from typing import Any
 from llmcore import assets
 from llmcore.gguf import GGUF, write_fields
 from llmcore.tokenizers.bpe import BPE
-from llmcore.tokenizers.bytes_as_text import to_bytes, to_text
+from llmcore.tokenizers.bytes_as_text import spells_itself, to_bytes, to_merges, to_text
 from llmcore.tokenizers.gguf_vocab import bpe_of, fields_of
+from llmcore.tokenizers.oniguruma import FOR_HUGGING_FACE, FROM_HUGGING_FACE, means_the_same
 from llmcore.tokenizers.patterns import PATTERNS
 
 Specials = Mapping[str, int] | None
@@ -49,14 +50,7 @@ PUBLISHED: dict[str, tuple[str, dict[str, int]]] = {
     "o200k": ("gpt4o", {"<|endoftext|>": 199999, "<|endofprompt|>": 200018}),
 }
 TIKTOKEN_NAMES = {"r50k_base": "gpt2", "cl100k_base": "cl100k", "o200k_base": "o200k"}
-
-# The regex engine of Hugging Face is Oniguruma. To it, $ is the end of any line and {1,3}+ is "{1,3} once or more", so that
-# GPT-4's pattern is spelled differently there. Other patterns with what the two read differently are refused.
-_FOR_HUGGING_FACE = {
-    PATTERNS["gpt4"]: PATTERNS["gpt4"].replace(r"\p{N}{1,3}+", r"(?>\p{N}{1,3})").replace("$", r"\z"),
-}
-_FROM_HUGGING_FACE = {theirs: ours for ours, theirs in _FOR_HUGGING_FACE.items()}
-_READ_DIFFERENTLY = re.compile(r"\{[\d,]+\}\+|\$|(?<!\[)\^|\\[AGhHKRXzZ]")
+_MODELS = {"gpt4": "cl100k", "gpt4o": "o200k"}  # what else they are looked for under
 
 
 def load(name: str | Path, pattern: str | None = None, special_tokens: Specials = None) -> BPE:
@@ -71,7 +65,8 @@ def load(name: str | Path, pattern: str | None = None, special_tokens: Specials 
     path = Path(name)
     if not path.exists():
         names = [*PUBLISHED, "smollm2", *TIKTOKEN_NAMES]
-        near = difflib.get_close_matches(str(name), names, n=1)
+        model = _MODELS.get(str(name).lower().replace("-", ""))
+        near = [model] if model else difflib.get_close_matches(str(name), names, n=1)
         hint = f"did you mean {near[0]}?" if near else f"by name there are {', '.join(names)}"
         raise ValueError(f"{str(name)!r} is neither a file or folder nor a vocabulary with a name; {hint}")
     if path.is_dir():
@@ -96,12 +91,18 @@ def load(name: str | Path, pattern: str | None = None, special_tokens: Specials 
 def save(bpe: BPE, path: str | Path) -> None:
     """What `BPE.save` says."""
     path = Path(path)
-    if path.suffix == ".json":
-        write_tokenizer_json(bpe, path)
-    elif path.suffix == ".tiktoken":
-        write_tiktoken(bpe, path)
-    elif path.suffix == ".gguf":
-        write_fields(path, fields_of(bpe))
+    if path.suffix in (".json", ".tiktoken", ".gguf"):
+        part = path.with_name(f".{path.stem}.part{path.suffix}")
+        try:
+            if path.suffix == ".json":
+                write_tokenizer_json(bpe, part)
+            elif path.suffix == ".tiktoken":
+                write_tiktoken(bpe, part)
+            else:
+                write_fields(part, fields_of(bpe))
+            os.replace(part, path)  # a reader sees the old file or the whole new one
+        finally:
+            part.unlink(missing_ok=True)
     elif path.is_dir() or not path.suffix:
         write_gpt2(bpe, path)
     else:
@@ -112,16 +113,23 @@ def save(bpe: BPE, path: str | Path) -> None:
 
 
 def read_tiktoken(path: str | Path) -> dict[bytes, int]:
-    """Token → id of a rank file. Raises ValueError for a line that is none."""
+    """Token → id of a rank file; blank lines count for nothing. Raises ValueError for a line that is no rank."""
     ranks: dict[bytes, int] = {}
     for number, line in enumerate(Path(path).read_bytes().splitlines(), start=1):
+        if not line.strip():
+            continue
         try:
-            token, rank = line.split()
-            ranks[base64.b64decode(token, validate=True)] = int(rank)
+            text, number_text = line.split()
+            token, rank = base64.b64decode(text, validate=True), int(number_text)
         except ValueError:
-            raise ValueError(
-                f"{path}, line {number}: no base64 of a token and its rank, as in a tiktoken file"
-            ) from None
+            rank = -1
+        if rank < 0:
+            raise ValueError(f"{path}, line {number}: no base64 of a token and its rank, as in a tiktoken file")
+        if token in ranks:
+            raise ValueError(f"{path}, line {number}: {token!r} has the rank {ranks[token]} already")
+        ranks[token] = rank
+    if not ranks:
+        raise ValueError(f"{path} holds no ranks")
     return ranks
 
 
@@ -143,17 +151,17 @@ def read_gpt2(folder: str | Path, pattern: str = "gpt2", special_tokens: Special
             raise ValueError(f"{folder} has no {file}: it takes vocab.json and merges.txt, or a tokenizer.json")
     ids = json.loads((folder / "vocab.json").read_text("utf-8"))
     lines = (folder / "merges.txt").read_text("utf-8").split("\n")
-    merges = _merges([line for line in lines[lines[0].startswith("#version") :] if line])
+    merges = to_merges([line for line in lines[lines[0].startswith("#version") :] if line])
     made = {left + right for left, right in merges}
     given = dict(special_tokens or {})
     vocab: dict[int, bytes] = {}
     for token, i in ids.items():
         if given.get(token) == i:
             continue
-        data = None if special_tokens is None and len(token) > 1 else to_bytes(token)
-        if data is None and (data := _bytes_or_none(token)) not in made:
+        data = _bytes_or_none(token) if special_tokens is None else to_bytes(token)
+        if data is None or (special_tokens is None and len(data) > 1 and data not in made):
             given[token] = i
-        elif data is not None:
+        else:
             vocab[i] = data
     return BPE(vocab, merges, pattern, given)
 
@@ -192,17 +200,6 @@ def _with_specials(bpe: BPE) -> dict[str, int]:
     return dict(sorted(vocab.items(), key=lambda item: item[1]))
 
 
-def _merges(lines: list[str] | list[list[str]]) -> list[tuple[bytes, bytes]]:
-    """Merges, each a line with one space, or a list of two."""
-    found = []
-    for line in lines:
-        parts = line.split(" ") if isinstance(line, str) else line
-        if len(parts) != 2:
-            raise ValueError(f"{line!r} is no merge: it takes two tokens")
-        found.append((to_bytes(parts[0]), to_bytes(parts[1])))
-    return found
-
-
 # Hugging Face
 
 
@@ -226,23 +223,46 @@ def read_tokenizer_json(path: str | Path) -> BPE:
     if data.get("normalizer"):
         raise refuse(f"the normalizer {data['normalizer'].get('type')}")
     pattern = _pattern_of(data.get("pre_tokenizer"))
-    if pattern not in PATTERNS and _READ_DIFFERENTLY.search(pattern):
-        raise refuse(f"a Split whose pattern means something else outside of Hugging Face, {pattern!r},")
-    merges = _merges(model["merges"])
+    if pattern not in PATTERNS and not means_the_same(pattern):
+        raise refuse(f"a Split whose pattern means something else, or might, outside of Hugging Face, {pattern!r},")
+    merges = to_merges(model["merges"])
     made = {left + right for left, right in merges}
     special: dict[str, int] = {}
     added: dict[str, int] = {}
-    for token in data.get("added_tokens") or []:
-        for option in ("lstrip", "rstrip", "single_word"):
-            if token.get(option):
-                raise refuse(f"{option} of the added token {token['content']!r}")
+    tokens = data.get("added_tokens") or []
+    _refuse_tokens(path, tokens, ids)
+    for token in tokens:
         (special if token["special"] else added)[token["content"]] = token["id"]
     both = special | added
     vocab = {i: to_bytes(token) for token, i in ids.items() if both.get(token) != i}
     for token, i in both.items():  # one that is also an ordinary token
-        if ids.get(token) == i and token.isascii() and token.isprintable() and token.encode() in made:
+        if ids.get(token) == i and spells_itself(token, made):
             vocab[i] = token.encode()
     return BPE(vocab, merges, pattern, special, added_tokens=added, ignore_merges=bool(model.get("ignore_merges")))
+
+
+def _refuse_tokens(path: str | Path, added: list[dict[str, Any]], ids: Mapping[str, int]) -> None:
+    """Raise ValueError for an added token that is found in another way here, or with another id, than by Hugging Face."""
+    highest = -1
+    for token in added:
+        text, i = token["content"], token["id"]
+        for option in ("lstrip", "rstrip", "single_word"):
+            if token.get(option):
+                raise ValueError(f"{path}: {option} of the added token {text!r} is not supported")
+        theirs = ids.get(text, max(highest + 1, len(ids)))  # those that the model does not have are counted on
+        if i != theirs:
+            raise ValueError(f"{path}: the added token {text!r} has id {i}, and Hugging Face would give it {theirs}")
+        highest = max(highest, i)
+    late = [token["content"] for token in added if token.get("normalized", not token["special"])]
+    early = [token["content"] for token in added if token["content"] not in late]
+    for one in late:  # Hugging Face looks for the others in the whole text before it looks for these
+        for other in early:
+            rests = [one[k:] for k in range(1, len(one))]
+            if one.startswith(other) or any(rest.startswith(other) or other.startswith(rest) for rest in rests):
+                raise ValueError(
+                    f"{path}: the added token {one!r} is normalized and {other!r} is not; where they overlap, which of "
+                    "them comes first is not supported"
+                )
 
 
 def _pattern_of(part: dict[str, Any] | None) -> str:
@@ -262,10 +282,10 @@ def _pattern_of(part: dict[str, Any] | None) -> str:
         split = before[0]
         pattern = split["pattern"].get("Regex")
         how = (split["behavior"], split["invert"])
-        known = pattern in PATTERNS.values() or pattern in _FROM_HUGGING_FACE
+        known = pattern in PATTERNS.values() or pattern in FROM_HUGGING_FACE
         # to remove what does not match is to keep all, with a pattern that leaves nothing unmatched
         if pattern and (how == ("Isolated", False) or (how == ("Removed", True) and known)):
-            pattern = _FROM_HUGGING_FACE.get(pattern, pattern)
+            pattern = FROM_HUGGING_FACE.get(pattern, pattern)
             return next((name for name, ours in PATTERNS.items() if ours == pattern), pattern)
         raise ValueError(f"a Split with {split} is not supported")
     raise ValueError(f"the pre-tokenizer {_kinds(parts)} is not supported: this sequence is not known here")
@@ -285,9 +305,9 @@ def write_tokenizer_json(bpe: BPE, path: str | Path) -> None:
         first: dict[str, Any] = {"type": "Digits", "individual_digits": True}
         bytelevel["use_regex"] = True
     else:
-        pattern = _FOR_HUGGING_FACE.get(bpe.pattern, bpe.pattern)
-        if pattern == bpe.pattern and _READ_DIFFERENTLY.search(pattern):
-            raise ValueError(f"the pattern {pattern!r} would mean something else to Hugging Face tokenizers")
+        pattern = FOR_HUGGING_FACE.get(bpe.pattern, bpe.pattern)
+        if bpe.pattern not in PATTERNS.values() and not means_the_same(pattern):
+            raise ValueError(f"the pattern {pattern!r} would (or might) mean something else to Hugging Face tokenizers")
         first = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
     both = [(i, token, True) for token, i in bpe.special_tokens.items()]

@@ -14,7 +14,7 @@ Source: docs/gguf.md of the ggml project.
 
 from typing import TYPE_CHECKING, Any
 
-from llmcore.tokenizers.bytes_as_text import to_bytes, to_text
+from llmcore.tokenizers.bytes_as_text import spells_itself, to_bytes, to_merges, to_text
 from llmcore.tokenizers.patterns import PATTERNS
 
 if TYPE_CHECKING:
@@ -47,11 +47,16 @@ def bpe_of(fields: dict[str, Any]) -> dict[str, Any]:
     if len(types) != len(tokens):
         raise ValueError(f"the file has {len(tokens)} tokens and the types of {len(types)}")
     kinds = list(zip(range(len(tokens)), tokens, types, strict=True))
+    merges = to_merges(fields[f"{name}merges"])
+    made = {left + right for left, right in merges}
+    vocab = {i: to_bytes(token) for i, token, kind in kinds if kind not in (_SPECIAL, _ADDED, _UNUSED)}
+    ordinary = set(vocab.values())
+    for i, token, kind in kinds:  # one that is also an ordinary token
+        if kind in (_SPECIAL, _ADDED) and spells_itself(token, made) and token.encode() not in ordinary:
+            vocab[i] = token.encode()
     return {
-        "vocab": {i: to_bytes(token) for i, token, kind in kinds if kind not in (_SPECIAL, _ADDED, _UNUSED)},
-        "merges": [
-            (to_bytes(left), to_bytes(right)) for left, right in (m.split(" ") for m in fields[f"{name}merges"])
-        ],
+        "vocab": vocab,
+        "merges": merges,
         "pattern": pattern,
         "special_tokens": {token: i for i, token, kind in kinds if kind == _SPECIAL},
         "added_tokens": {token: i for i, token, kind in kinds if kind == _ADDED},
@@ -74,9 +79,10 @@ def fields_of(bpe: "BPE") -> dict[str, Any]:
     types = [_UNUSED] * len(tokens)
     for i, data in bpe.vocab.items():
         tokens[i], types[i] = to_text(data), _NORMAL
+    made = {left + right for left, right in bpe.merges}
     for more, kind in ((bpe.special_tokens, _SPECIAL), (bpe.added_tokens, _ADDED)):
         for text, i in more.items():
-            if types[i] != _UNUSED:
+            if types[i] != _UNUSED and not spells_itself(text, made):
                 raise ValueError(f"{text!r} is an ordinary token too, and a GGUF file has one kind for an id")
             tokens[i], types[i] = text, kind
     return {

@@ -22,6 +22,7 @@ Does not:
 - know when a cut is settled for a pattern that is not named here: then only the end of the text settles it
 """
 
+import difflib
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -72,6 +73,20 @@ _SETTLED = regex.compile(r"\p{N}.|\S\p{N}|\p{L}[^\p{L}\p{M}']|\S[^\S\r\n]|[\r\n]
 _BLOCK = (
     1 << 14
 )  # characters; small enough that one accented letter does not keep much of a text from the ASCII pattern
+
+
+def pattern_of(name: str) -> str:
+    """The pattern that has this name; what is no name is itself a pattern.
+
+    Raises ValueError for what looks like a misspelled name: "gpt-4" as a regular expression finds nothing but "gpt-4".
+    """
+    if (
+        name not in PATTERNS
+        and re.fullmatch(r"[\w-]+", name)
+        and (near := difflib.get_close_matches(name, PATTERNS, 1))
+    ):
+        raise ValueError(f"{name!r} is no name of a pattern: did you mean {near[0]!r}?")
+    return PATTERNS.get(name, name)
 
 
 def ascii_pattern(pattern: str) -> str:

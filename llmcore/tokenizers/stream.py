@@ -23,6 +23,7 @@ class StreamDecoder:
 
     def feed(self, ids: int | Iterable[int]) -> str:
         """The text that one id, or several, complete. Raises ValueError for an unknown id; then it has taken none."""
+        ids = ids.tolist() if hasattr(ids, "tolist") else ids  # of an array without dimensions an int
         return self._text.decode(self._decode_bytes(ids if isinstance(ids, Iterable) else [ids]))
 
     def flush(self) -> str:

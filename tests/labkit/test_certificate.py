@@ -15,7 +15,7 @@ def base(tmp_path, monkeypatch):
     (tmp_path / "phases").mkdir()
     (tmp_path / "labkit").mkdir()
     monkeypatch.chdir(tmp_path)
-    new.make(tmp_path, "1.1", "First")
+    new.make(tmp_path, "1.1", "First", "Basics")
     new.make(tmp_path, "1.2", "Second")
     return tmp_path
 

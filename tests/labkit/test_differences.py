@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,7 @@ def test_a_task_is_found_in_the_lab_here_then_in_the_only_one_that_has_it(lab, c
     ]
     other = catalog.find(base, "99.2")
     assert differences.locate(base, ["double"], lambda: other)[0].id == "99.2"
+    assert differences.locate(base, ["double", "99.2"], lambda: lab)[0].id == "99.2"
 
 
 @pytest.mark.parametrize(
@@ -289,6 +291,35 @@ def test_a_file_that_cannot_be_read_is_said_to_be_so(lab, capsys):
     lab.file("lab.py").unlink()
     assert main(["diff", "99.1", "double"]) == 2
     assert "lab reset 99.1" in capsys.readouterr().err
+
+
+def test_giving_up_is_recorded_only_when_there_is_something_to_show(lab, capsys):
+    lab.file("lab.py").write_text("def double(x:\n")
+    assert main(["diff", "99.1", "double", "--give-up", "--yes"]) == 2
+    lab.file("lab.py").unlink()
+    assert main(["diff", "99.1", "double", "--give-up", "--yes"]) == 2
+    assert Progress(Path.cwd()).given_up(lab) == []
+
+
+def test_a_helper_class_is_shown_once(lab):
+    mine = scaffolded = lab.file("lab.py").read_text()
+    helper = "class Two:\n    def times(self, x):\n        return x + x\n\n    def unused(self):\n        return 0\n"
+    mine = scaffolded.replace('raise NotImplementedError("double")', "return Two().times(x)") + f"\n\n{helper}"
+    pairs = differences.compare(lab, lab.task("double"), mine)
+    assert [name for name, _, _ in pairs] == ["double", "Two"]
+    assert pairs[1][1] == helper.splitlines()
+
+
+def test_a_body_that_begins_with_a_decorated_function_keeps_the_decorator():
+    source = "def f(x):\n    @cache\n    @other\n    def g(y):\n        return y\n\n    return g(x)\n"
+    assert differences.body(source, "f") == ["@cache", "@other", "def g(y):", "    return y", "", "return g(x)"]
+
+
+def test_an_escape_that_python_warns_of_prints_nothing():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert differences.body('def f(x):\n    return "\\d"\n', "f") == ['return "\\d"']
+        assert [*differences.helpers('P = "\\d"\n', "")] == ["P"]
 
 
 def test_lines_that_are_alike_are_compared_word_by_word():

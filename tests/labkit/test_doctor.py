@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import write
+from packaging.requirements import Requirement
 
 from labkit import doctor
 from labkit.doctor import Finding
@@ -43,7 +44,10 @@ def test_one_thing_in_the_way_makes_exit_code_1_and_shows_its_remedy(monkeypatch
         "! b            so so   → do b",
         "✗ c            bad   → do c",
     ]
-    assert "1 in the way of a lab" in out
+    assert out.endswith("\n1 finding is in the way of a lab.\n")
+    monkeypatch.setattr(doctor, "examine", lambda base: iter([rows[2], rows[2]]))
+    assert doctor.main(ROOT, as_json=False) == 1
+    assert capsys.readouterr().out.endswith("\n2 findings are in the way of a lab.\n")
     monkeypatch.setattr(doctor, "examine", lambda base: iter(rows[:2]))
     assert doctor.main(ROOT, as_json=True) == 0
     assert json.loads(capsys.readouterr().out)["ok"] is True
@@ -99,6 +103,13 @@ def test_environments(tmp_path, monkeypatch, prefix, base_prefix, level, says):
         ("1.0", "x[extra]>0.9; python_version>'3'", True),
         ("1.0", "x>1.0", False),
         ("1.0", "x<=0.9", False),
+        ("0.5", "x>=1; python_version<'3'", True),
+        ("0.5", "x>=1; python_version>'3'", False),
+        (None, "x>=1; sys_platform=='no-such-system'", True),
+        ("2.0rc1", "x>=2.0", False),
+        ("2.1rc1", "x>=2.0", True),
+        ("1.0", "x==1.*", True),
+        ("2.0", "x==1.*", False),
         (None, "x>=1", False),
     ],
 )
@@ -109,12 +120,12 @@ def test_requirements(monkeypatch, have, requirement, met):
         return have
 
     monkeypatch.setattr(doctor.metadata, "version", version)
-    assert (doctor.unmet(requirement) == "") is met
+    assert (doctor.unmet(Requirement(requirement)) == "") is met
 
 
 def test_packages_that_do_not_fit_are_named(lab, tmp_path):
     write(tmp_path / "pyproject.toml", '[project]\ndependencies = ["pytest>=99", "no-such-thing", "pytest"]\n')
-    (found,) = doctor.packages(tmp_path)
+    found = doctor.packages(tmp_path)
     assert found.level == "bad"
     assert "pytest>=99" not in found.words
     assert ">=99 is asked for" in found.words
@@ -122,10 +133,53 @@ def test_packages_that_do_not_fit_are_named(lab, tmp_path):
     write(tmp_path / "pyproject.toml", '[project]\ndependencies = ["pytest"]\n')
     toml = lab.file("lab.toml")
     toml.write_text(toml.read_text().replace("extras = []", 'extras = ["no_such_package"]'))
-    first, second = doctor.packages(tmp_path)
-    assert (first.level, second.level, second.fix) == ("ok", "note", "pip install no_such_package")
-    write(tmp_path / "pyproject.toml", "[project")
-    assert [f.level for f in doctor.packages(tmp_path)] == ["bad"]
+    extras = doctor.extras(tmp_path)
+    assert (doctor.packages(tmp_path).level, extras.level) == ("ok", "note")
+    assert (extras.fix, "no lab 99.1" in extras.words) == ("pip install no_such_package", True)
+    toml.write_text(toml.read_text().replace("no_such_package", "json"))
+    assert doctor.extras(tmp_path).level == "ok"
+
+
+@pytest.mark.parametrize("text", ["[project", "[project]\n", '[project]\ndependencies = ["no requirement"]\n'])
+def test_a_list_of_packages_that_cannot_be_read(tmp_path, text):
+    write(tmp_path / "pyproject.toml", text)
+    found = doctor.packages(tmp_path)
+    assert (found.level, found.fix) == ("bad", "git checkout pyproject.toml")
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("raise ImportError('half of it\\nis gone')", "broken-one cannot be imported: ImportError: half of it"),
+        ("import os; os._exit(7)", "broken-one cannot be imported: exit code 7"),
+        ("", ""),
+    ],
+)
+def test_a_package_that_is_listed_but_cannot_be_imported(tmp_path, monkeypatch, source, says):
+    site = tmp_path / "site"
+    write(site / "broken_module.py", source)
+    write(site / "broken_one-1.2.dist-info" / "METADATA", "Metadata-Version: 2.1\nName: broken-one\nVersion: 1.2\n")
+    write(site / "broken_one-1.2.dist-info" / "top_level.txt", "broken_module\n")
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    monkeypatch.syspath_prepend(str(site))
+    write(tmp_path / "pyproject.toml", '[project]\ndependencies = ["packaging", "Broken_One>=1"]\n')
+    found = doctor.packages(tmp_path)
+    assert (found.level, found.words) == (("bad", says) if says else ("ok", found.words))
+
+
+def test_a_finding_that_cannot_be_made_is_one_and_the_others_are_made(lab, tmp_path, monkeypatch):
+    def broken(*_: object) -> None:
+        raise ModuleNotFoundError("No module named 'x'\nsecond line")
+
+    monkeypatch.setattr(doctor, "torch", broken)
+    monkeypatch.setattr(doctor, "disk", lambda base: 1 / 0)
+    (tmp_path / ".lab").write_text("a file where the folder should be")
+    write(tmp_path / "pyproject.toml", '[project]\ndependencies = ["pytest"]\n')
+    found = {f.name: f for f in doctor.examine(tmp_path)}
+    assert found["torch"] == Finding("bad", "torch", "No module named 'x'", "make lab")
+    assert found["disk"] == Finding("bad", "disk", "division by zero")
+    assert [found[name].level for name in ("progress", "packages", "text")] == ["bad", "ok", found["text"].level]
+    assert [*found][-1] == "pipe"
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, code: int, out: str) -> None:
@@ -149,15 +203,17 @@ def test_torch(monkeypatch, code, out, level, says):
     assert (found.level, says in found.words) == (level, True)
 
 
-LIST = "NAME  SIZE  LICENCE  CACHED  WHAT\na     1 MB  MIT      yes     x\nb     1 MB  MIT      {}     yes, it is\n\ncache: here"
+def listed(**cached: bool) -> str:
+    return json.dumps(
+        {"cache": "here", "assets": [{"name": name, "cached": is_here} for name, is_here in cached.items()]}
+    )
 
 
 @pytest.mark.parametrize(
     ("code", "out", "level", "says"),
     [
-        (0, LIST.format("yes"), "ok", "all 2"),
-        (0, LIST.format("no "), "note", "not in the cache: b"),
-        (0, "something else", "note", "not as expected"),
+        (0, listed(a=True, b=True), "ok", "all 2"),
+        (0, listed(a=True, b=False), "note", "not in the cache: b"),
         (1, "Traceback\nBroken", "note", "Broken"),
     ],
 )
@@ -225,8 +281,24 @@ def test_the_pipe_is_really_tried(lab, tmp_path):
     assert (found.level, found.words) == ("ok", "the solution of 99.1 double: 1 of 1 tests")
     lab.file("solution.py").write_text("import os\nos._exit(3)\n")
     found = doctor.pipe(tmp_path)
-    assert (found.level, found.fix) == ("bad", "lab check 99.1 --solution")
+    assert (found.level, found.fix) == ("bad", "lab check 99.1 --solution --task double")
     assert "exit status 3" in found.words
+    lab.file("solution.py").write_text("import no_such_package\n")
+    found = doctor.pipe(tmp_path)
+    assert (found.level, found.fix, "\n" in found.words) == ("bad", "make lab", False)
+    assert "no_such_package" in found.words
+
+
+@pytest.mark.parametrize("line", ["import no_such_package", "import os; os._exit(3)", "1 / 0"])
+def test_a_spec_that_cannot_be_loaded_ends_a_process_of_its_own(lab, tmp_path, line):
+    lab.file("test_lab.py").write_text(line + "\n")
+    found = doctor.pipe(tmp_path)
+    assert (found.level, found.fix, "\n" in found.words) == ("bad", "make lab", False)
+    assert found.words.startswith("a lab cannot be run: ")
+
+
+def test_without_a_lab_there_is_no_pipe_to_try(tmp_path):
+    assert doctor.pipe(tmp_path).level == "note"
 
 
 def test_a_copy_without_git(tmp_path):

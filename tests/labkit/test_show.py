@@ -1,7 +1,6 @@
 """`lab show`: nothing of a lesson gets lost or leaks, in the terminal and on the page."""
 
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -36,10 +35,10 @@ FENCE = "```"
         (r"X\in\mathbb{R}^{n\times d}", "X ∈ ℝ^(n×d)"),
         (r"\frac{a}{b}", "a/b"),
         (r"\frac12", "1/2"),
-        (r"\tfrac{a+b}{2c}", "(a+b)/(2c)"),
+        (r"\tfrac{a+b}{2c}", "(a + b)/(2c)"),
         (r"\frac{1}{\frac{1}{x}}", "1/(1/x)"),
         (r"\sqrt d", "√d"),
-        (r"\sqrt{d+1}", "√(d+1)"),
+        (r"\sqrt{d+1}", "√(d + 1)"),
         (r"\sqrt[3]{x}", "³√x"),
         (r"\Big(\tfrac{x}{2}\Big)", "(x/2)"),
         (r"\left[ x \right]", "[ x ]"),
@@ -58,7 +57,38 @@ FENCE = "```"
         (r"\ell, \theta, \nabla", "ℓ, θ, ∇"),
         (r"50\%", "50%"),
         (r"", ""),
-        (r"\unknownthing", "unknownthing"),
+        (r"\unknownthing", r"\unknownthing"),
+        (r"\foo{a_i}b", r"\foo{aᵢ}b"),
+        (r"f/\overline{|d|}", "f/mean(|d|)"),
+        (r"\bar x_i-\widehat{xy}", "x̅ᵢ − hat(xy)"),
+        (r"\widetilde{w}", "w̃"),
+        (r"e^{z_j}-z_y", "e^zⱼ − z_y"),
+        (r"-x+(-1)-|-x|", "−x + (−1) − |−x|"),
+        (r"|a|-b", "|a| − b"),
+        (r"x=-\infty", "x = −∞"),
+        (r"1e-5", "1e-5"),
+        (r"\frac1n\sum_i r_i", "1/n ∑ᵢ rᵢ"),
+        (r"\sum_{i}r_i", "∑ᵢ rᵢ"),
+        (r"\frac{a}{b}c", "(a/b)c"),
+        (r"\tfrac12x", "(1/2)x"),
+        (r"\frac12(a+b)", "(1/2)(a + b)"),
+        (r"\frac12|x|", "(1/2)|x|"),
+        (r"|\frac12|", "|1/2|"),
+        (r"\frac{n}{2}^2", "(n/2)²"),
+        (r"\alpha\frac12", "α 1/2"),
+        (r"\frac12\text{ if }x", "1/2 if x"),
+        (r"\frac{\partial L}{\partial w}", "∂L/∂w"),
+        (r"\|x\|", "‖x‖"),
+        (r"\underbrace{a+b}_{\text{score}}", "(a + b: score)"),
+        (r"\underbrace{a+b}", "a + b"),
+        (r"a\not=b\not\in c", "a ≠ b ∉ c"),
+        (r"\boldsymbol\theta", "θ"),
+        (r"a\colon b", "a:b"),
+        (r"a\hspace{1em}b", "a  b"),
+        (r"\color{red}x\textcolor{red}{y}", "xy"),
+        (r"f'(x)", "f′(x)"),
+        (r"\text{query-key}", "query-key"),
+        (r"x_{\text{in vocab}}", "x_(in vocab)"),
         (r"x^{", "x^"),
         (r"\frac{a", "a/()"),
     ],
@@ -67,17 +97,29 @@ def test_formulas_as_characters(formula, words):
     assert tex.text(formula) == words
 
 
-def test_no_backslash_and_no_brace_of_a_script_is_left_in_real_formulas():
+def formulas(text: str) -> list[str]:
     found: list[str] = []
-    for page in ROOT.glob("phases/**/*.md"):
-        for part in parts(page.read_text(encoding="utf-8")):
-            found += [part.text] if part.kind == "math" else []
-            map_formulas(part.text if part.kind == "markdown" else "", found.append)
+
+    def keep(formula: str) -> str:
+        found.append(formula)
+        return formula
+
+    for part in parts(text):
+        if part.kind == "math":
+            found.append(part.text)
+        elif part.kind == "details":
+            found += formulas(part.text)
+        elif part.kind == "markdown":
+            map_formulas(part.text, keep)
+    return found
+
+
+def test_nothing_of_tex_is_left_in_real_formulas():
+    found = [f for page in ROOT.glob("phases/**/*.md") for f in formulas(page.read_text(encoding="utf-8"))]
     assert found
     for formula in found:
         words = tex.text(formula)
-        assert "\\" not in words, formula
-        assert not re.search(r"[_^]\{", words), formula
+        assert not re.search(r"[\\$\ue000-\uf8ff]|[_^]\{", words), formula
         assert re.search(r"\w", words), formula
 
 
@@ -96,22 +138,25 @@ def test_a_formula_that_is_not_understood_is_shown_as_it_is():
     assert "<script" not in tex.mathml("<script>")
 
 
-@pytest.mark.parametrize(
-    ("text", "changed"),
-    [
-        ("$x$ and $y+1$", "<x> and <y+1>"),
-        ("`$x$` stays", "`$x$` stays"),
-        ("``a ` $x$`` stays", "``a ` $x$`` stays"),
-        ("it costs $5 and $6", "it costs $5 and $6"),
-        ("$ x$ and $x $", "$ x$ and $x $"),
-        (r"\$x$", r"\$x$"),
-        ("US$x$", "US$x$"),
-        (f"{FENCE}\n$ lab check $x$\n{FENCE}\n$y$", f"{FENCE}\n$ lab check $x$\n{FENCE}\n<y>"),
-        ("$a\nb$", "<a\nb>"),
-        ("$a\n\nb$", "$a\n\nb$"),
-        ("($d=4$)", "(<d=4>)"),
-    ],
-)
+DOLLARS = [
+    ("$x$ and $y+1$", "<x> and <y+1>"),
+    ("`$x$` stays", "`$x$` stays"),
+    ("``a ` $x$`` stays", "``a ` $x$`` stays"),
+    ("it costs $5 and $6", "it costs $5 and $6"),
+    ("$ x$ and $x $", "$ x$ and $x $"),
+    (r"\$x$", r"\$x$"),
+    ("US$x$", "US$x$"),
+    (f"{FENCE}\n$ lab check $x$\n{FENCE}\n$y$", f"{FENCE}\n$ lab check $x$\n{FENCE}\n<y>"),
+    ("$a\nb$", "<a\nb>"),
+    ("between $5–$10", "between $5–$10"),
+    ("so $$x^2$$ then", "so <x^2> then"),
+    ("~~~~\n~~~\n$x$\n~~~~\n$y$", "~~~~\n~~~\n$x$\n~~~~\n<y>"),
+    ("$a\n\nb$", "$a\n\nb$"),
+    ("($d=4$)", "(<d=4>)"),
+]
+
+
+@pytest.mark.parametrize(("text", "changed"), DOLLARS)
 def test_which_dollars_are_formulas(text, changed):
     assert map_formulas(text, lambda x: f"<{x}>") == changed
 
@@ -136,6 +181,10 @@ def test_which_dollars_are_formulas(text, changed):
         ("flowchart LR\n a[late] --> b\n b[named later]", [("late", "", "named later")]),
         ("flowchart LR\n a[&lt;unk&gt;] --> b:::hot", [("<unk>", "", "b")]),
         ("sequenceDiagram\n A->>B: hi", None),
+        (
+            "flowchart LR\n endnode --> style1\n clicked --> directions\n end\n click a b",
+            [("endnode", "", "style1"), ("clicked", "", "directions")],
+        ),
         ("flowchart LR\n a --> ", None),
         ("flowchart LR\n a[open --> b", None),
         ("", None),
@@ -146,7 +195,7 @@ def test_flowcharts(source, arrows):
 
 
 def test_a_listing_joins_arrows_that_go_on_and_falls_back_to_the_source():
-    assert mermaid.listing("flowchart LR\na --> b\nb -- w --> c\na --> d") == ["a → b ─ w → c", "a → d"]
+    assert mermaid.listing("flowchart LR\na --> b\nb -- w --> c\na --> d") == ["[a] → [b] ─ w → [c]", "[a] → [d]"]
     assert mermaid.listing("sequenceDiagram\n A->>B: hi") == ["sequenceDiagram", " A->>B: hi"]
 
 
@@ -233,6 +282,10 @@ def test_parts():
     assert parts("") == []
     assert [p.text for p in parts("$$x$$\ny")] == ["x", "y"]
     assert [p.kind for p in parts("~~~~mermaid\n~~~\n~~~~\nx")] == ["mermaid", "markdown"]
+    assert [(p.kind, p.text) for p in parts(f"<details>\n{FENCE}\n</details>\n{FENCE}\nin\n</details>\nout")] == [
+        ("details", f"{FENCE}\n</details>\n{FENCE}\nin"),
+        ("markdown", "out"),
+    ]
     nested = parts("<details>\n<details><summary>in</summary>\na\n</details>\n</details>\nb")
     assert [(p.kind, p.head) for p in nested] == [("details", "more"), ("markdown", "")]
     assert [p.kind for p in parts("a\n<details>\nno end")] == ["markdown", "details"]
@@ -249,7 +302,7 @@ def test_in_the_terminal_all_is_text(lesson, width):
         "$x$",
         "a/b",
         "y²",
-        "one → two",
+        "[one] → [two]",
         "$$ not a formula $$",
         "pᵢ",
         "picture: artifacts/plot.png (a plot)",
@@ -292,36 +345,6 @@ def test_pages_that_are_not_there(lab, capsys, words, says):
     err = capsys.readouterr().err
     assert says in err
     assert err.count("\n") == 1
-
-
-def at_a_terminal(lines: int, *words: str) -> str:
-    """What `lab show` writes to a terminal of that many lines, with a pager that says so."""
-    import fcntl
-    import struct
-    import termios
-
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, 80, 0, 0))
-    environment = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS", "LINES")}
-    environment |= {"TERM": "xterm", "PAGER": "sed 's/^/PAGED /'"}
-    run = subprocess.Popen([LAB, "show", *words], stdin=theirs, stdout=theirs, env=environment)
-    os.close(theirs)
-    seen = b""
-    try:
-        while data := os.read(ours, 1 << 16):
-            seen += data
-    except OSError:  # the other end is closed
-        pass
-    run.wait(60)
-    os.close(ours)
-    return seen.decode()
-
-
-def test_a_long_page_goes_through_the_pager_and_a_short_one_does_not(lesson):
-    paged = at_a_terminal(20, "99.1")
-    assert paged.startswith("PAGED")
-    assert "\033[" in paged
-    assert "PAGED" not in at_a_terminal(20, "99")
 
 
 @pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.id)
@@ -399,7 +422,8 @@ def test_the_page_is_whole_and_needs_nothing_else(lesson, capsys):
     assert reader.seen.count("table") == 1
     assert "https://example.org/x" in reader.links
     local = next(link for link in reader.links if "://" not in link)
-    assert (path.parent / local).resolve() == (lesson.folder.parent / "README.md").resolve()
+    assert local == "99.html"
+    assert "About." in (path.parent / local).read_text(encoding="utf-8")
     assert page.count("prefers-color-scheme: dark") == 2
     assert "@media print" in page
 
@@ -423,6 +447,72 @@ def test_code_is_coloured_and_escaped(lab):
     assert "<i>\n" in reader.words
     assert "i" not in reader.seen
     assert 'class="k"' in page
+
+
+@pytest.mark.parametrize(("text", "changed"), DOLLARS)
+def test_the_page_and_the_terminal_agree_on_what_is_a_formula(lab, text, changed):
+    write(lab.file("README.md"), f"{text}\n")
+    reader = read(show_web.html_page(show.page(Path.cwd(), "99.1"), Path.cwd()))
+    assert reader.seen.count("math") == changed.count("<")
+    assert reader.words.count("$") == changed.replace(r"\$x", "$x").count("$")
+
+
+def test_a_formula_in_running_text_stays_in_its_paragraph(lab):
+    write(lab.file("README.md"), "so $$x$$ then\n\n$$\ny\n$$\n")
+    page = show_web.html_page(show.page(Path.cwd(), "99.1"), Path.cwd())
+    reader = read(page)
+    assert "div" not in reader.seen
+    assert page.count('display="block">') == 2
+
+
+def test_an_end_of_details_inside_code_ends_nothing(lab):
+    inside = f"{FENCE}html\n<details>\n</details>\n</details>\n{FENCE}"
+    write(lab.file("README.md"), f"<details><summary>S</summary>\n{inside}\n\nstill *in*\n</details>\n\nout\n")
+    reader = read(show_web.html_page(show.page(Path.cwd(), "99.1"), Path.cwd()))
+    assert reader.seen.count("details") == 1
+    assert "<details>\n</details>\n</details>\n" in reader.words
+
+
+def test_headings_can_be_linked_to_and_pages_link_to_each_other(lesson):
+    folder = lesson.folder.parent
+    write(lesson.file("README.md"), "# A b\n\n[h](#a-b) [p](../README.md#x) [g](../HITCHHIKERS-GUIDE.md) [f](lab.py)\n")
+    write(folder / "README.md", "# P\n\n[other](lab-02-z/) [gone](lab-03-z/)\n")
+    write(folder / "lab-02-z" / "README.md", "# Z\n\n[back](../lab-01-y/README.md)\n")
+    assert main(["show", "99.1", "--web", "--no-open"]) == 0
+    pages = Path(".lab/show")
+    assert {path.name for path in pages.iterdir()} == {"99.1.html", "99.html", "99-guide.html", "99.2.html"}
+    links = read((pages / "99.1.html").read_text(encoding="utf-8")).links
+    assert links[:3] == ["#a-b", "99.html#x", "99-guide.html"]
+    assert (pages / links[3]).resolve() == lesson.file("lab.py").resolve()
+    assert 'id="a-b"' in (pages / "99.1.html").read_text(encoding="utf-8")
+    assert read((pages / "99.2.html").read_text(encoding="utf-8")).links == ["99.1.html"]
+    assert [(pages / link).exists() for link in read((pages / "99.html").read_text(encoding="utf-8")).links] == [
+        True,
+        False,
+    ]
+
+
+def test_a_page_that_is_up_to_date_is_not_written_again(lesson):
+    page = show.page(Path.cwd(), "99.1")
+    show_web.write(page, Path("out"))
+    other = Path("out/99.html")
+    other.write_text("kept")
+    show_web.write(page, Path("out"))
+    assert other.read_text() == "kept"
+    late = other.stat().st_mtime + 10
+    os.utime(lesson.folder.parent / "README.md", (late, late))
+    show_web.write(page, Path("out"))
+    assert "About." in other.read_text(encoding="utf-8")
+
+
+def test_answers_are_unfolded_on_a_page_of_their_own(lesson, capsys):
+    page = show.page(Path.cwd(), "99.1")
+    assert show.web(Path.cwd(), page, open_it=False, answers=True) == 0
+    path = Path(capsys.readouterr().out.strip())
+    assert path == Path(".lab/show/99.1-answers.html")
+    assert "<details open>" in path.read_text(encoding="utf-8")
+    assert show.web(Path.cwd(), page, open_it=False) == 0
+    assert "<details open>" not in Path(".lab/show/99.1.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("opens", [True, False])

@@ -584,6 +584,18 @@ def test_list_says_what_there_is_and_what_is_cached(
     assert capsys.readouterr().out.endswith(f"words  8 B     CC0      yes     Test words\n\ncache: {cache}\n")
 
 
+def test_list_as_data(index: Index, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assets.fetch("words")
+    capsys.readouterr()
+    assert assets.main(["list", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["cache"] == str(cache)
+    assert {row["name"]: row["cached"] for row in found["assets"]} == {"poems": False, "noise": False, "words": True}
+    assert found["assets"][2] == {
+        "name": "words", "file": "words.txt", "bytes": 8, "licence": "CC0", "what": "Test words", "cached": True,
+    }  # fmt: skip
+
+
 def test_fetch_reports_results_on_stdout_and_progress_on_stderr(
     index: Index, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,6 +38,7 @@ TEXTS = [
     "".join(map(chr, range(0x21))) + "\x7f" + "".join(map(chr, range(0x80, 0x100))),
     "a" * 300 + " " * 300 + "ab" * 200 + "-" * 300 + "\n" * 300 + "1" * 100,
 ]
+BYTES = {i: bytes([i]) for i in range(256)}
 DECIDING = " \t\n\r\x0b\x1c\x85\u3000'sSſdmtlLveErRaB019½٣é文ǅʰ_-/.,!’🙂\u0301\u200d"
 
 edges = st.text(st.sampled_from(DECIDING), max_size=24)
@@ -244,6 +245,8 @@ def test_a_pattern_by_name_or_as_it_is(small: BPE) -> None:
         ({}, [], {"<s>": 65}, r"'<s>' cannot have id 65: b'A' has it"),
         ({}, [], {"<s>": 256, "<t>": 256}, r"'<t>' cannot have id 256: b'<s>' has it"),
         ({}, [], {"<s>": -1}, r"'<s>' cannot have id -1"),
+        ({-5: b"ab"}, [], {}, "ids from 0 on, .*: the lowest is -5"),
+        ({256: b""}, [], {}, "at least one byte: 256 is the id of no bytes"),
     ],
 )
 def test_a_vocabulary_that_breaks_the_contract_is_refused(
@@ -251,6 +254,37 @@ def test_a_vocabulary_that_breaks_the_contract_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=says):
         BPE({i: bytes([i]) for i in range(256)} | vocab, pairs, "gpt2", specials)
+
+
+def test_no_vocabulary_at_all_is_refused() -> None:
+    for make in (lambda: BPE({}, [], "gpt2", {"<s>": 0}), lambda: BPE.from_ranks({}, "gpt2")):
+        with pytest.raises(ValueError, match="a vocabulary has ids from 0 on, .*: the lowest is None"):
+            make()
+
+
+def test_special_tokens_are_a_mapping_and_each_has_one_id() -> None:
+    with pytest.raises(TypeError, match="given as text → id"):
+        BPE(BYTES, [], "gpt2", ["<s>"])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="given as text → id"):
+        BPE(BYTES, [], "gpt2", added_tokens=["<s>"])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="'<s>' is a special token with id 256, and an added one with 257"):
+        BPE(BYTES, [], "gpt2", {"<s>": 256}, added_tokens={"<s>": 257})
+    assert BPE(BYTES, [], "gpt2", {"<s>": 256}, added_tokens={"<s>": 256}).encode_ordinary("<s>") == [256]
+
+
+def test_a_misspelled_name_of_a_pattern_is_no_pattern() -> None:
+    with pytest.raises(ValueError, match="did you mean 'gpt2'"):
+        BPE(BYTES, [], "gtp2")
+
+
+def test_the_first_of_two_equal_merges_counts() -> None:
+    mine = BPE(BYTES | {256: b"ab", 257: b"bc"}, [(b"a", b"b"), (b"b", b"c"), (b"a", b"b")], "gpt2")
+    assert mine.encode("abc") == [256, 99]
+
+
+def test_a_whole_piece_is_its_rank_though_no_merge_leads_to_it() -> None:
+    ranks = {t: i for i, t in BYTES.items()} | {b"bc": 256, b"abc": 257, b"xyz": 258, b"cd": 259, b"abcd": 260}
+    assert BPE.from_ranks(ranks, "gpt2").encode("xyz xyz") == [258, 32, 120, 121, 122]
 
 
 def test_two_tokens_of_one_rank_are_refused() -> None:
@@ -336,6 +370,16 @@ def test_added_tokens_are_always_found(small: BPE) -> None:
         mine.to_tiktoken()
 
 
+def test_added_tokens_are_found_in_a_stream_beside_special_ones() -> None:
+    mine = BPE(BYTES, [], "gpt2", {"<s>": 500}, added_tokens={"ab": 501})
+    assert list(mine.encode_iterable(["<s>a", "b"], allowed_special="all")) == [500, 501]
+
+
+def test_one_text_is_no_batch(small: BPE) -> None:
+    with pytest.raises(TypeError, match="put a single one in a list"):
+        small.encode_batch("abc")
+
+
 def test_a_batch_is_each_text_by_itself(small: BPE) -> None:
     texts = ["abc", "", "ab<|pad|>"]
     assert small.encode_batch(iter(texts), allowed_special={"<|pad|>"}) == [[298], [], [300, 400]]
@@ -357,6 +401,12 @@ def test_a_lone_surrogate_is_an_error_that_says_where(small: BPE, text: str, pla
     with pytest.raises(UnicodeEncodeError, match=says):
         small.encode_ordinary(text)
     assert "\ufffd" in load("gpt2")[1].decode(load("gpt2")[1].encode("ab \udfff ab"))  # what tiktoken does
+
+
+def test_the_error_about_a_surrogate_marks_one_character() -> None:
+    with pytest.raises(UnicodeEncodeError) as caught:
+        BPE(BYTES, [], "gpt2").encode("ab\ud800")
+    assert (caught.value.start, caught.value.end, caught.value.object) == (2, 3, "ab\ud800")
 
 
 def test_a_lone_surrogate_in_a_stream_is_counted_from_its_beginning(
@@ -398,19 +448,23 @@ def pairs_everywhere(pattern: str) -> BPE:
     return everywhere[pattern]
 
 
-TOKENS = ["<a>", "<a><b>", "b><c", "><", "<a", "ab"]
+TOKENS = ["<a>", "<a><b>", "b><c", "><", "<a", "ab", "<|end|>", "y<a ", "<a <a x"]
 
 
 @settings(STEADY, max_examples=200)
 @given(
-    text=st.lists(st.sampled_from([*TOKENS, "<", ">", "a", "b", "  ", " x"]), max_size=10).map("".join),
+    text=st.lists(st.sampled_from([*TOKENS, "<|end|", "<", ">", "a", "b", "  ", " x"]), max_size=10).map("".join),
     allowed=st.sets(st.sampled_from(TOKENS)),
     size=st.integers(1, 6),
     data=st.data(),
 )
 @example(text="<a><b", allowed={"<a>", "<a><b>"}, size=1, data=None)
+@example(text="x <|end|>", allowed={"<|end|>"}, size=1, data=None)
+@example(text="y<a <a <a x", allowed={"y<a ", "<a <a x"}, size=1, data=None)
 def test_special_tokens_cut_by_a_chunk(text: str, allowed: set[str], size: int, data: st.DataObject | None) -> None:
-    mine = BPE({i: bytes([i]) for i in range(256)}, [], "gpt4", {token: 300 + i for i, token in enumerate(TOKENS)})
+    merges = [(b"<", b"|"), (b"a", b" "), (b" ", b"<")]
+    vocab = BYTES | {256 + i: left + right for i, (left, right) in enumerate(merges)}
+    mine = BPE(vocab, merges, "gpt4", {token: 300 + i for i, token in enumerate(TOKENS)})
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=6))) if data else range(1, len(text))
     chunks = [text[i:j] for i, j in zip([0, *cuts], [*cuts, len(text)], strict=True)]
     with pytest.MonkeyPatch.context() as patch:
@@ -428,6 +482,27 @@ def message(call) -> str | None:  # type: ignore[no-untyped-def]
     except ValueError as error:
         return str(error)
     return None
+
+
+def test_a_special_token_that_lacks_its_last_character_is_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bpe, "_STREAM", 1)
+    mine = BPE(BYTES, [], "gpt2", {"<|end|>": 256})
+    assert list(mine.encode_iterable(["x <|end|", ">"], allowed_special="all")) == [120, 32, 256]
+
+
+def test_after_a_token_the_rest_may_be_the_beginning_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bpe, "_STREAM", 1)
+    mine = BPE(BYTES, [], "gpt2", {"y<a ": 256, "<a <a x": 257})
+    assert list(mine.encode_iterable(["y<a <a ", "<a x"], allowed_special="all")) == [256, 257]
+
+
+def test_a_disallowed_token_that_lacks_its_last_character_at_the_end_of_a_chunk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bpe, "_STREAM", 1)
+    chunks = BPE(BYTES, [], "gpt2", {"<|end|>": 256}).encode_iterable(["x <|end|", ">"])
+    with pytest.raises(ValueError, match="at character 2"):
+        list(chunks)
 
 
 def test_a_disallowed_token_across_chunks_is_found_and_placed(small: BPE, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -518,13 +593,24 @@ def test_a_stream_decoder_gives_text_as_soon_as_it_is_whole() -> None:
 
 def test_ids_of_numpy_decode_too(small: BPE) -> None:
     assert small.decode(np.array([298, 260], dtype=np.uint16)) == "abc ab"
+    assert small.stream_decoder().feed(np.array(298)) == "abc"  # as a tensor without dimensions
     assert small.decode([]) == ""
+
+
+def test_ids_of_torch_decode_too(small: BPE) -> None:
+    torch = pytest.importorskip("torch")
+    assert small.decode(torch.tensor([298, 260])) == "abc ab"
+    decoder = small.stream_decoder()
+    assert decoder.feed(torch.tensor(298)) + decoder.feed(torch.tensor([260])) == "abc ab"
+
+
+def test_ids_of_an_iterator_and_of_special_tokens_decode_too(small: BPE) -> None:
     assert small.decode_bytes(iter([256, 98])) == b"<|end|>b"
 
 
 @pytest.mark.parametrize(
     ("wrong", "says"),
-    [(-1, "ids go from 0 to 400"), (401, "ids go from 0 to 400"), (399, "no token has it"), ("a", "outside")],
+    [(-1, "ids are integers from 0 to 400"), (401, "from 0 to 400"), (399, "no token has it"), ("a", "outside")],
 )
 def test_ids_outside_the_vocabulary_are_refused(small: BPE, wrong: object, says: str) -> None:
     with pytest.raises(ValueError, match=f"id {wrong} is outside the vocabulary: .*{says}|id {wrong} is {says}"):
@@ -548,6 +634,12 @@ def test_tiktoken_would_merge_what_we_do_not() -> None:
         BPE(alone, [], "gpt2").to_tiktoken()
     assert BPE(alone, [], "gpt2", ignore_merges=True).to_tiktoken().encode("xyz") == [256]
     assert BPE(vocab, [(b"a", b"b"), (b"ab", b"c")], "gpt2", {"<s>": 258}).to_tiktoken("mine").name == "mine"
+
+
+def test_two_ways_to_one_token_are_no_disorder() -> None:
+    vocab = BYTES | {256: b"ab", 257: b"bc", 258: b"abc"}
+    mine = BPE(vocab, [(b"a", b"b"), (b"b", b"c"), (b"ab", b"c"), (b"a", b"bc")], "gpt2")
+    assert mine.to_tiktoken().encode("abc") == [258]
 
 
 # as an object

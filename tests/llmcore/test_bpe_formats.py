@@ -21,15 +21,17 @@ from tokenizers import Tokenizer as HuggingFace
 
 from llmcore import assets
 from llmcore.gguf import GGUF, write_fields
-from llmcore.tokenizers import BPE, bytes_as_text, formats, gguf_vocab
+from llmcore.tokenizers import BPE, bytes_as_text, formats, gguf_vocab, oniguruma
 from llmcore.tokenizers.bytes_as_text import to_bytes, to_text
-from llmcore.tokenizers.patterns import PATTERNS
+from llmcore.tokenizers.oniguruma import means_the_same
+from llmcore.tokenizers.patterns import PATTERNS, splitter
 
 CORPUS = [
     inspect.getsource(tokenize),
     "the quick brown fox jumps over the lazy dog, 1234567890 times; it's DON'T and don't\r\n\r\n  x\n\ty " * 20,
     "日本語のテキスト、中文。 Привет, мир! नमस्ते 안녕 naïve café 🙂🙂 e\u0301 " * 20,
 ]
+BYTES = {i: bytes([i]) for i in range(256)}
 SPECIALS = ["<|end|>", "<|start|>"]
 # to Hugging Face a pattern is spelled like this, where it differs (see formats.py)
 SPELLED = {"gpt4": PATTERNS["gpt4"].replace("{1,3}+", "{1,3})").replace(r"|\p{N}", r"|(?>\p{N}").replace("$", r"\z")}
@@ -203,7 +205,7 @@ LATIN = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
             put(
                 "pre_tokenizer", part(pre_tokenizers.Sequence([pre_tokenizers.Split(Regex("a+$"), "isolated"), LATIN]))
             ),
-            r"pattern means something else outside of Hugging Face, 'a\+\$'",
+            r"pattern means something else, or might, outside of Hugging Face, 'a\+\$'",
         ),
         (put("model.type", "WordPiece"), "a model of type WordPiece is not supported"),
         (put("model.dropout", 0.1), r"dropout=0\.1 is not supported"),
@@ -235,12 +237,150 @@ def test_a_split_that_keeps_what_matches(tmp_path: Path) -> None:
 
 def test_a_pattern_of_your_own_goes_to_hugging_face_and_back(tmp_path: Path) -> None:
     vocab = {i: bytes([i]) for i in range(256)} | {256: b"ab", 257: b" a"}
-    mine = BPE(vocab, [(b"a", b"b"), (b" ", b"a")], r"\w+|[^\w ]+")  # spaces are left over, and are pieces for both
+    mine = BPE(
+        vocab, [(b"a", b"b"), (b" ", b"a")], r"\p{L}+|[^\p{L} ]+"
+    )  # spaces are left over, and are pieces for both
     mine.save(tmp_path / "mine.json")
     assert same_ids(mine, HuggingFace.from_file(str(tmp_path / "mine.json")), ["ab abab, a  ab;ab ", *TEXTS])
     assert BPE.load(tmp_path / "mine.json").pattern == mine.pattern
-    with pytest.raises(ValueError, match="would mean something else"):
-        BPE(vocab, [], r"\w{1,2}+").save(tmp_path / "mine.json")
+    with pytest.raises(ValueError, match="would .* mean something else"):
+        BPE(vocab, [], r"\p{L}{1,2}+").save(tmp_path / "other.json")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.json"]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        *(set(PATTERNS.values()) - {PATTERNS["gpt4"]}),
+        r"[A-Za-z-]+|[^\s\p{L}&]|\s{2,}?|[ ^]|\.{3}|&&|.",
+        r"(?i:'s|'ll)|(?>a+)b?+|(c)|\p{Han}{1,2}|(?!\p{N})[^\r\n]|\p{^L}|[\[\]{}$^|]+",
+    ],
+)
+def test_patterns_that_are_trusted_cut_as_hugging_face_cuts(pattern: str) -> None:
+    assert means_the_same(pattern)
+    theirs = pre_tokenizers.Split(Regex(pattern), "isolated")
+    extra = ["aab ab c&&d 'S 'LL aa\n\n文文文 a-b--[]{}$^| .... i'll a&b"]
+    for text in [*extra, *TEXTS[4:400]]:
+        assert splitter(pattern)(text) == [piece for piece, _ in theirs.pre_tokenize_str(text)]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"(?m:a.)|.",
+        r"(?im:a.)|.",
+        r"[a-c&&x]+|.",
+        r"[a[b]]+|.",
+        r"[^[a]]+|a",
+        r"(?s)a.",
+        r"(?w)a",
+        r"(?P<n>a)",
+        r"(?|a|b)",
+        r"\M",
+        r"\p{IsAlpha}",
+        r"\w+",
+        r"a\b",
+        r"\X",
+        r"a$",
+        r"^a",
+        r"a{2}+",
+        r"a{2}?",
+        r"a{1,2}+",
+        r"(?i:ss)",
+        r"(?<=a)b",
+        r"a*",
+        r"a|",
+        r"(?=a)",
+        r"(?!a)",
+        r"a?b?",
+        r"(?<!a)",
+        r"[]a]",
+        r"[a-\s]",
+        r"(a)\1",
+        r"(?:ab){e<=1}",
+    ],
+)
+def test_patterns_that_are_not_trusted(pattern: str, tmp_path: Path) -> None:
+    made = BPE({0: b"a"}, [], pattern)
+    with pytest.raises(ValueError, match="would .* mean something else"):
+        made.save(tmp_path / "x.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_other_engine_does_differ() -> None:
+    """The reason for refusing: if this fails, the two engines have come together."""
+    for pattern, text in (
+        (r"(?m:a.)|.", "a\n"),
+        ("[a-c&&x]+|.", "abc"),
+        ("a*", "bb"),
+        (r"\w+", "a½b"),
+        ("a{2}+", "aaaa"),
+    ):
+        theirs = pre_tokenizers.Split(Regex(pattern), "isolated").pre_tokenize_str(text)
+        assert splitter(pattern)(text) != [piece for piece, _ in theirs]
+
+
+def test_a_special_token_that_is_also_a_step_of_other_merges(tmp_path: Path) -> None:
+    vocab = {c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))} | {"ab": 256, "abc": 257}
+    reference = HuggingFace(models.BPE(vocab, [("a", "b"), ("ab", "c")]))
+    reference.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    reference.add_special_tokens(["ab", "!"])
+    reference.save(str(tmp_path / "tokenizer.json"))
+    mine = BPE.load(tmp_path / "tokenizer.json")
+    assert mine.encode("abc!", allowed_special="all") == reference.encode("abc!").ids
+    assert mine.encode_ordinary("abc!") == [257, vocab["!"]]
+    mine = BPE(BYTES | {256: b"a ", 257: b"a b"}, [(b"a", b" "), (b"a ", b"b")], "gpt2", {"a ": 300, " ": 301})
+    mine.save(tmp_path / "spaces.json")  # spelled aĠ as an ordinary token
+    assert BPE.load(tmp_path / "spaces.json").vocab == mine.vocab
+
+
+def test_which_added_token_comes_first(tmp_path: Path) -> None:
+    reference = train("gpt2", 260)
+    reference.add_tokens(["b<"])
+    reference.save(str(tmp_path / "x.json"))
+    with pytest.raises(ValueError, match=r"added token 'b<' is normalized and '<\|end\|>' is not"):
+        BPE.load(tmp_path / "x.json")
+    for token in ("x<|end|>y", "<|end|>y"):
+        reference = train("gpt2", 260)
+        reference.add_tokens([token])
+        reference.save(str(tmp_path / "x.json"))
+        with pytest.raises(ValueError, match="is normalized and"):
+            BPE.load(tmp_path / "x.json")
+    reference = train("gpt2", 260)
+    reference.add_tokens([">b", "end", "<|end"])
+    reference.save(str(tmp_path / "x.json"))
+    assert same_ids(BPE.load(tmp_path / "x.json"), reference, ["a<|end|>b", "end<|end>b", "<|start|>b"])
+
+
+def test_an_added_token_whose_id_hugging_face_would_change(tmp_path: Path) -> None:
+    data = json.loads(train("gpt2", 260).to_str())
+    token = data["added_tokens"][0] | {"content": "<x>", "id": 260}
+    data["added_tokens"] += [token, token | {"content": "<y>", "id": 261}]
+    (tmp_path / "x.json").write_text(json.dumps(data))
+    assert same_ids(BPE.load(tmp_path / "x.json"), HuggingFace.from_str(json.dumps(data)), ["<x><y>"])
+    data["added_tokens"][-1]["id"] = 900
+    (tmp_path / "x.json").write_text(json.dumps(data))
+    with pytest.raises(ValueError, match="'<y>' has id 900, and Hugging Face would give it 261"):
+        BPE.load(tmp_path / "x.json")
+    assert HuggingFace.from_str(json.dumps(data)).token_to_id("<y>") == 261
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        (
+            [pre_tokenizers.Digits(individual_digits=False), pre_tokenizers.ByteLevel(add_prefix_space=False)],
+            r"Digits \+ ByteLevel is not",
+        ),
+        ([pre_tokenizers.Split(Regex("a+"), "removed", invert=True), LATIN], "a Split with"),
+    ],
+)
+def test_pre_tokenizers_that_nearly_fit(parts: list[Any], says: str, tmp_path: Path) -> None:
+    made = HuggingFace(models.BPE({"a": 0}, []))
+    made.pre_tokenizer = pre_tokenizers.Sequence(parts)
+    made.save(str(tmp_path / "x.json"))
+    with pytest.raises(ValueError, match=says):
+        BPE.load(tmp_path / "x.json")
 
 
 def test_a_special_token_spelled_like_another_token(tmp_path: Path) -> None:
@@ -260,6 +400,31 @@ def test_published_vocabularies_in_hugging_face(name: str, tmp_path: Path) -> No
 
 
 # tiktoken
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ("YQ== 0\n\nYWI= -3\n", "line 3: no base64"),
+        ("YQ== 0\nYQ== 1\n", "line 2: b'a' has the rank 0 already"),
+        ("", "holds no ranks"),
+        ("\n \n", "holds no ranks"),
+    ],
+)
+def test_a_rank_file_that_is_damaged(lines: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "x.tiktoken").write_text(lines)
+    with pytest.raises(ValueError, match=says):
+        BPE.load(tmp_path / "x.tiktoken", "gpt2")
+
+
+def test_blank_lines_in_a_rank_file(tmp_path: Path) -> None:
+    (tmp_path / "x.tiktoken").write_text("YQ== 0\n\nYg== 1\n\n")
+    assert BPE.load(tmp_path / "x.tiktoken", "gpt2").vocab == {0: b"a", 1: b"b"}
+
+
+def test_a_rank_file_is_in_the_order_of_the_ids(tmp_path: Path) -> None:
+    BPE.from_ranks({b"ab": 256} | {t: i for i, t in BYTES.items()}, "gpt2").save(tmp_path / "x.tiktoken")
+    assert (tmp_path / "x.tiktoken").read_bytes().endswith(b"YWI= 256\n")
 
 
 def test_a_rank_file(tmp_path: Path) -> None:
@@ -295,6 +460,19 @@ def test_ids_that_are_no_ranks_do_not_go_into_a_rank_file(tmp_path: Path) -> Non
 
 
 # GPT-2
+
+
+def test_merges_txt_without_a_line_for_its_version(tmp_path: Path) -> None:
+    BPE(BYTES | {256: b"ab", 257: b"bc"}, [(b"a", b"b"), (b"b", b"c")], "gpt2").save(tmp_path / "m")
+    file = tmp_path / "m" / "merges.txt"
+    file.write_text(file.read_text("utf-8").split("\n", 1)[1], "utf-8")
+    assert BPE.load(tmp_path / "m").merges == [(b"a", b"b"), (b"b", b"c")]
+
+
+def test_a_special_token_of_one_character_comes_back_from_a_folder(tmp_path: Path) -> None:
+    BPE(BYTES, [], "gpt2", {"中": 256}).save(tmp_path / "d")
+    assert BPE.load(tmp_path / "d").special_tokens == {"中": 256}
+    assert BPE.load(tmp_path / "d").vocab == BYTES
 
 
 def test_vocab_json_and_merges_txt(tmp_path: Path) -> None:
@@ -340,6 +518,67 @@ def test_bytes_as_characters() -> None:
 
 
 # GGUF
+
+
+def test_the_patterns_of_gguf_files() -> None:
+    known = {"gpt-2": ("gpt2", False), "smollm": ("smollm", False), "qwen2": ("qwen2", False)}
+    assert known | {"llama-bpe": ("llama3", True)} == gguf_vocab.PRE
+
+
+def test_a_gguf_takes_no_pattern(tmp_path: Path) -> None:
+    (tmp_path / "x.gguf").write_bytes(b"GGUF")
+    with pytest.raises(ValueError, match="has a pattern and special tokens of its own"):
+        BPE.load(tmp_path / "x.gguf", "gpt2")
+
+
+def test_a_gguf_without_the_name_of_a_pattern() -> None:
+    fields = {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.tokens": ["a"], "tokenizer.ggml.merges": []}
+    with pytest.raises(ValueError, match="pre is 'default'"):
+        gguf_vocab.bpe_of(fields)
+    for line in ("a", "a b c"):
+        with pytest.raises(ValueError, match="is no merge"):
+            gguf_vocab.bpe_of(fields | {"tokenizer.ggml.pre": "gpt-2", "tokenizer.ggml.merges": [line]})
+
+
+def test_a_gguf_whose_last_string_is_cut_short(tmp_path: Path) -> None:
+    data = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q", 1) + b"k" + struct.pack("<IQ", 8, 5) + b"abc"
+    (tmp_path / "x.gguf").write_bytes(data)
+    with pytest.raises(ValueError, match="cut short"):
+        GGUF(tmp_path / "x.gguf")
+
+
+def test_a_gguf_of_arrays_in_arrays(tmp_path: Path) -> None:
+    nested = struct.pack("<IQ", 9, 1) * 20_000
+    (tmp_path / "x.gguf").write_bytes(b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1) + b"k" + struct.pack("<I", 9) + nested)
+    with pytest.raises(ValueError, match="cut short or damaged"):
+        GGUF(tmp_path / "x.gguf")
+
+
+@pytest.mark.parametrize("alignment", [0, -8, "x"])
+def test_a_gguf_whose_tensors_begin_nowhere(alignment: object, tmp_path: Path) -> None:
+    write_fields(tmp_path / "x.gguf", {"general.alignment": alignment})
+    with pytest.raises(ValueError, match="is damaged: its tensors cannot begin"):
+        GGUF(tmp_path / "x.gguf")
+
+
+def test_a_gguf_without_the_end_of_a_tensor(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "x.gguf", json.loads(train("gpt2", 260).to_str()))
+    whole = GGUF(tmp_path / "x.gguf")
+    end = whole.tensors["weights"].offset + 256
+    assert whole.read("weights").tolist() == [0.0] * 64
+    (tmp_path / "y.gguf").write_bytes((tmp_path / "x.gguf").read_bytes()[: end - 1])
+    cut = GGUF(tmp_path / "y.gguf")
+    with pytest.raises(ValueError, match="it ends before weights does"):
+        cut.read("weights")
+
+
+def test_special_and_added_tokens_that_merge_in_a_gguf(tmp_path: Path) -> None:
+    vocab = BYTES | {256: b"ab", 257: b"abc"}
+    bpe = BPE(vocab, [(b"a", b"b"), (b"ab", b"c")], "gpt2", {"ab": 256}, added_tokens={"!": 33})
+    bpe.save(tmp_path / "x.gguf")
+    again = BPE.load(tmp_path / "x.gguf")
+    assert (again.vocab, again.special_tokens, again.added_tokens) == (vocab, {"ab": 256}, {"!": 33})
+    assert again.encode_ordinary("abc!") == [257, 33]
 
 
 def write_gguf(path: Path, data: dict[str, Any], pre: str = "gpt-2", **changes: Any) -> None:
@@ -481,8 +720,8 @@ def test_a_gguf_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     ranks = {bytes([i]): i for i in range(256)} | {b"xyz": 256}
     with pytest.raises(ValueError, match="no merge makes b'xyz', and with gpt-2"):
         BPE.from_ranks(ranks, "gpt2").save(tmp_path / "a.gguf")
-    with pytest.raises(ValueError, match="'a' is an ordinary token too"):
-        BPE(single, [], "gpt2", {"a": 97}).save(tmp_path / "a.gguf")
+    with pytest.raises(ValueError, match="'xy' is an ordinary token too"):
+        BPE(single | {256: b"xy"}, [], "gpt2", {"xy": 256}).save(tmp_path / "a.gguf")
     for value, says in ((b"x", "a number, a string or a list"), ([1, "x"], "of one kind"), (1 << 40, "into 32 bits")):
         with pytest.raises(ValueError, match=f"field: .*{says}"):
             write_fields(tmp_path / "a.gguf", {"field": value})
@@ -536,6 +775,9 @@ def test_a_name_that_nothing_has(tmp_path: Path) -> None:
         BPE.load("gtp2")
     with pytest.raises(ValueError, match="by name there are gpt2, cl100k, o200k, smollm2, r50k_base"):
         BPE.load("llama3")
+    for name, meant in (("gpt4", "cl100k"), ("gpt-4", "cl100k"), ("gpt-4o", "o200k")):
+        with pytest.raises(ValueError, match=f"did you mean {meant}"):
+            BPE.load(name)
     with pytest.raises(ValueError, match="neither a file"):
         BPE.load(Path("gpt2"))  # a path is a path
     with pytest.raises(ValueError, match="gpt2 has a pattern and special tokens of its own"):
@@ -552,6 +794,6 @@ def test_a_vocabulary_that_is_not_fetched(monkeypatch: pytest.MonkeyPatch, tmp_p
             BPE.load(name)
 
 
-@pytest.mark.parametrize("module", [bytes_as_text, formats, gguf_vocab])
+@pytest.mark.parametrize("module", [bytes_as_text, formats, gguf_vocab, oniguruma])
 def test_examples_in_the_docstrings(module: ModuleType) -> None:
     assert doctest.testmod(module).failed == 0

@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llmcore import assets
-from llmcore.tokenizers import bpe_train
+from llmcore.tokenizers import bpe_train, formats
 from llmcore.tokenizers.bpe import BPE
 from llmcore.tokenizers.bpe_train import learn_merges, train_bpe
 from llmcore.tokenizers.patterns import PATTERNS
@@ -101,7 +101,7 @@ def test_the_merges_are_those_of_a_full_recount(words: dict[bytes, int], wanted:
     [
         ("gpt2", 6_000, 1000, 100),
         ("gpt4o", 20_000, 100, 40),
-        pytest.param("gpt4", 300_000, 500, 200, marks=[pytest.mark.slow, pytest.mark.timeout(600)]),
+        pytest.param("gpt4", 300_000, 500, 100, marks=[pytest.mark.slow, pytest.mark.timeout(600)]),
     ],
 )
 def test_on_real_text_too(pattern: str, characters: int, wanted: int, less_work: int) -> None:
@@ -243,6 +243,17 @@ def test_what_makes_no_sense_is_refused_in_one_line(problem: str, arguments: tup
         train_bpe(*arguments)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("specials", [{"<s>", "<t>"}, None])
+def test_special_tokens_without_an_order_are_refused(specials: object) -> None:
+    with pytest.raises(TypeError, match="special_tokens is a list: their order decides the ids"):
+        train_bpe(["text"], 300, "gpt2", specials)  # type: ignore[arg-type]
+
+
+def test_a_misspelled_name_of_a_pattern_is_refused() -> None:
+    with pytest.raises(ValueError, match="'gpt-4' is no name of a pattern: did you mean 'gpt4'"):
+        train_bpe(["text"], 300, "gpt-4")
+
+
 @pytest.mark.parametrize("arguments", [("text", 300, "gpt2"), (["text"], 300, "gpt2", "<s>")])
 def test_a_single_string_where_several_are_expected_is_refused(arguments: tuple[object, ...]) -> None:
     with pytest.raises(TypeError, match="in a list"):
@@ -313,6 +324,22 @@ def test_the_command_says_when_there_was_too_little_to_learn_from(
         (["good.txt", "--vocab-size", "300", "--out", "nowhere/tok.json"], 2, "there is no folder nowhere"),
         (["good.txt", "--vocab-size", "300", "--pattern", "gpt5", "--out", "tok.json"], 2, "invalid choice: 'gpt5'"),
         (["--vocab-size", "300", "--out", "tok.json"], 2, "required: FILE"),
+        (["good.txt", "--vocab-size", "300", "--out", "folder.json"], 2, "--out folder.json is a folder"),
+        (
+            ["good.txt", "text.json", "--vocab-size", "300", "--out", "text.json"],
+            2,
+            "--out text.json is one of the texts",
+        ),
+        (
+            ["good.txt", "--vocab-size", "300", "--special", "a", "--out", "tok.json"],
+            2,
+            "--special a: a .json file spells",
+        ),
+        (
+            ["good.txt", "--vocab-size", "260", "--workers", "0", "--out", "tok.json"],
+            1,
+            "error: workers=0: at least one",
+        ),
     ],
 )
 def test_what_goes_wrong_is_said_in_one_line(
@@ -326,6 +353,8 @@ def test_what_goes_wrong_is_said_in_one_line(
     monkeypatch.chdir(tmp_path)
     Path("good.txt").write_text("good text")
     Path("bad.txt").write_bytes(b"bad\xfftext")
+    Path("text.json").write_text("text")
+    Path("folder.json").mkdir()
     try:
         got = bpe_train.main(arguments)
     except SystemExit as exit:
@@ -334,7 +363,26 @@ def test_what_goes_wrong_is_said_in_one_line(
     errors = capsys.readouterr().err
     assert says in errors.splitlines()[-1]
     assert status == 2 or len(errors.splitlines()) == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.txt", "good.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.txt", "folder.json", "good.txt", "text.json"]
+    assert Path("text.json").read_text() == "text"
+
+
+def test_the_command_takes_an_empty_file_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").write_text("")
+    (tmp_path / "text").write_text("aa bb aa")
+    files = [str(tmp_path / "empty"), str(tmp_path / "text")]
+    assert bpe_train.main([*files, "--vocab-size", "257", "--out", str(tmp_path / "tok.json")]) == 0
+    assert " 1 merges, 0 special" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("out", "noted"), [("tok.tiktoken", True), ("tok.json", False)])
+def test_the_command_says_when_special_tokens_are_not_in_the_file(
+    out: str, noted: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text").write_text("aa bb aa<s>")
+    arguments = [str(tmp_path / "text"), "--vocab-size", "258", "--special", "<s>", "--out", str(tmp_path / out)]
+    assert bpe_train.main(arguments) == 0
+    assert (f"note: {out} has no place for the special tokens" in capsys.readouterr().out) == noted
 
 
 @pytest.mark.parametrize("stage", ["training", "writing"])
@@ -344,12 +392,16 @@ def test_an_interrupted_command_leaves_the_old_file_and_nothing_else(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    def half_a_file(self: BPE, path: Path) -> None:
+    def half_a_file(bpe: BPE, path: Path) -> None:
         path.write_text("{")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(
-        *((bpe_train, "learn_merges", interrupt) if stage == "training" else (BPE, "save", half_a_file))
+        *(
+            (bpe_train, "learn_merges", interrupt)
+            if stage == "training"
+            else (formats, "write_tokenizer_json", half_a_file)
+        )
     )
     (tmp_path / "text").write_text("some text")
     (tmp_path / "tok.json").write_text("old")

@@ -14,7 +14,7 @@ from tiktoken_ext.openai_public import r50k_pat_str
 from tokenizers import Regex, pre_tokenizers
 
 from llmcore.tokenizers import patterns
-from llmcore.tokenizers.patterns import PATTERNS, ascii_pattern, settled, split_in_blocks, splitter
+from llmcore.tokenizers.patterns import PATTERNS, ascii_pattern, pattern_of, settled, split_in_blocks, splitter
 
 STEADY = settings(deadline=None)  # a busy machine is no failure
 THOROUGH = settings(STEADY, max_examples=200)
@@ -29,6 +29,15 @@ ascii_texts = st.text(st.one_of(st.sampled_from(DECIDING), st.characters(max_cod
     lambda text: "".join(char for char in text if char < "\x80")
 )
 named = pytest.mark.parametrize("name", PATTERNS)
+
+
+def test_a_name_a_pattern_and_a_misspelled_name() -> None:
+    assert pattern_of("gpt4") == pattern_of(PATTERNS["gpt4"]) == PATTERNS["gpt4"]
+    for own in (r"\w+", "a", "abc", "gpt[24]", "x-y"):
+        assert pattern_of(own) == own
+    for name, meant in (("gpt-2", "gpt2"), ("gtp2", "gpt2"), ("gpt-4o", "gpt4o"), ("llama-3", "llama3")):
+        with pytest.raises(ValueError, match=f"'{name}' is no name of a pattern: did you mean '{meant}'"):
+            pattern_of(name)
 
 
 def rust_pieces(pattern: str, text: str) -> list[str]:

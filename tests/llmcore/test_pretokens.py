@@ -64,6 +64,12 @@ def test_the_examples_in_the_docstrings() -> None:
 # cutting
 
 
+def test_a_special_token_with_a_certain_cut_behind_its_first_letter() -> None:
+    split, counts = Splitter(PATTERNS["gpt2"], ["a b"]), Counter[str]()
+    split.count(split.parts(["x a ", "b"], 1), counts)
+    assert counts == {"x": 1, " ": 1}
+
+
 @THOROUGH
 @given(texts, st.lists(st.integers(1, 9), max_size=12), st.integers(1, 12))
 @example("a\n\nb", [2, 1], 1)

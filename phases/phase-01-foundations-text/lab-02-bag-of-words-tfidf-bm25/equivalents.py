@@ -17,7 +17,7 @@ def sorts_all_pairs_at_once(documents, vocabulary):
     pairs = sorted((d, vocabulary[w]) for d, words in enumerate(documents) for w in words if w in vocabulary)
     entries = [(key, len(list(same))) for key, same in itertools.groupby(pairs)]
     starts = [sum(d < row for (d, _), _ in entries) for row in range(len(documents) + 1)]
-    return np.array([n for _, n in entries]), np.array([c for (_, c), _ in entries]), np.array(starts)
+    return np.array([n for _, n in entries]), np.array([c for (_, c), _ in entries], int), np.array(starts)
 
 
 @equivalent("csr")
@@ -246,7 +246,7 @@ def lists_of_lists(data, indices, indptr, n_terms):
 
 @equivalent("invert")
 def by_scipy(data, indices, indptr, n_terms):
-    made = sparse.csr_matrix((data, indices, indptr), (len(indptr) - 1, n_terms)).tocsc()
+    made = sparse.csr_matrix((data, indices, indptr), (len(indptr) - 1, n_terms)).tocsc()  # stored zeros stay
     made.sort_indices()
     return made.data, made.indices, made.indptr
 

@@ -52,7 +52,8 @@ def csr(documents: Sequence[Sequence[str]], vocabulary: Mapping[str, int]) -> Tr
     """How often each term stands in each document, as the three arrays of a CSR matrix: data, indices, indptr.
 
     In each row the column numbers rise and none stands twice.  Words that are not in the vocabulary are left out.  A
-    document without words is a row like any other, with nothing in it.
+    document without words is a row like any other, with nothing in it.  Three NumPy arrays, the last two of whole
+    numbers even when nothing is stored: an empty list alone would become an array of float64.
 
     >>> csr([["b", "a", "b"], [], ["c", "new"]], {"a": 0, "b": 1, "c": 2})
     (array([1., 2., 1.]), array([0, 1, 2], dtype=int32), array([0, 2, 2, 3], dtype=int32))
@@ -76,7 +77,7 @@ def tf(counts: Float[np.ndarray, " nnz"], how: str) -> Float[np.ndarray, " nnz"]
 def document_frequency(
     data: Float[np.ndarray, " nnz"], indices: Int[np.ndarray, " nnz"], n_terms: int
 ) -> Int[np.ndarray, " terms"]:
-    """In how many documents each term occurs.  A 0 that is stored all the same is no occurrence.
+    """In how many documents each term occurs.  A stored 0 is no occurrence; any other number, also a negative weight, is one.
 
     >>> document_frequency(np.array([1.0, 5.0, 2.0, 0.0]), np.array([0, 1, 1, 0]), 3).tolist()
     [1, 2, 0]
@@ -143,8 +144,8 @@ def bm25(
         idf(t) · f / (f + k1 · (1 - b + b · |d| / average |d|))
 
     A score is then a sum of weights: everything but the query is known when the index is built.  The average is over
-    all documents, empty ones too.  Without the factor (k1 + 1), as Lucene has it since version 8: the same for every
-    document, it changes no ranking.  Robertson & Zaragoza 2009, eq. 3.15.
+    all documents, empty ones too; if all are empty, the result is empty, and no 0/0 warns of it.  Without the factor
+    (k1 + 1), as Lucene has it since version 8: the same for every document, it changes no ranking.  Robertson & Zaragoza 2009, eq. 3.15.
     """
     # TODO: the length of a document in words is a sum over its row.
     raise NotImplementedError("bm25")
@@ -155,7 +156,8 @@ def invert(
 ) -> Triple:
     """The same matrix by columns, the inverted index: data, *document* numbers, and where each term's list begins.
 
-    In each list the document numbers rise.  A term that no document has gets an empty list.
+    In each list the document numbers rise.  A term that no document has gets an empty list; a 0 that is stored stays.
+    Memory grows with what is stored, not with documents times terms.
 
     >>> invert(np.array([1.0, 2.0, 3.0]), np.array([0, 2, 2]), np.array([0, 2, 3]), 3)[1:]
     (array([0, 0, 1]), array([0, 1, 1, 3]))
@@ -185,8 +187,8 @@ def score(
 ) -> Float[np.ndarray, " docs"]:
     """For each document, the sum over the query's terms of (weight in the query) · (weight in the document).
 
-    Reads the lists of the query's terms and no others, and takes no step of Python for each document: a list is
-    added as a whole.  A document stands at most once in a list.
+    Reads the lists of the query's terms and no others, and takes no step of Python for documents that are in none of
+    them, nor for the other terms of the vocabulary.  A document stands at most once in a list.
 
     >>> score([([0, 2], np.array([0.5, 0.1])), ([2], np.array([1.0]))], {0: 2.0, 1: 1.0}, 3).tolist()
     [1.0, 0.0, 1.2]

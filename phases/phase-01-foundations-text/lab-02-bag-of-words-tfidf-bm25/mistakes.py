@@ -45,6 +45,13 @@ def dict_of_each_row(documents, vocabulary):
     return np.array(data, np.float32), np.array(indices, np.int64), np.array(indptr)
 
 
+@mistake(
+    "csr", says="The row is sorted by its words; the columns must rise, and a vocabulary need not be alphabetical."
+)
+def sorted_by_word(documents, vocabulary):
+    return _flat([[(vocabulary[w], n) for w, n in sorted(Counter(d).items()) if w in vocabulary] for d in documents])
+
+
 @mistake("csr", says="Within a row the most common term comes first; the order is that of the column numbers.")
 def most_common_first(documents, vocabulary):
     return _flat([sorted(_count(d, vocabulary).items(), key=lambda x: (-x[1], x[0])) for d in documents])
@@ -69,7 +76,7 @@ def appends_the_end_only(documents, vocabulary):
         indices += sorted(row)
         data += [float(row[c]) for c in sorted(row)]
         ends.append(len(data))
-    return np.array(data), np.array(indices), np.array(ends)
+    return np.array(data), np.array(indices, int), np.array(ends)
 
 
 @mistake("csr", says="indptr lacks its last number, where the last row ends: it begins each row and ends none.")
@@ -152,6 +159,39 @@ def columns_of_16_bits(documents, vocabulary):
     return data, indices.astype(np.int16), indptr
 
 
+@mistake("csr", says="Unsigned 16 bits end at 65,535: more columns than that, or more entries, need int32.")
+def unsigned_16_bits(documents, vocabulary):
+    data, indices, indptr = _csr(documents, vocabulary)
+    return data, indices.astype(np.uint16), indptr.astype(np.uint16)
+
+
+@mistake(
+    "csr",
+    says="An empty list becomes float64, and no position is that: np.array(indices, int), for a query of unknown words.",
+)
+def empty_list_becomes_float(documents, vocabulary):
+    data, indices, indptr = _csr(documents, vocabulary)
+    return np.array(data.tolist()), np.array(indices.tolist()), np.array(indptr.tolist())
+
+
+@mistake("csr", says="Three lists, where three NumPy arrays are wanted: what comes after computes with whole arrays.")
+def lists_for_arrays(documents, vocabulary):
+    return tuple(x.tolist() for x in _csr(documents, vocabulary))
+
+
+@mistake(
+    "csr", says="The first term of the vocabulary is lost: its column is 0, and `if vocabulary.get(word)` drops 0."
+)
+def column_0_is_lost(documents, vocabulary):
+    return _flat([sorted(Counter(vocabulary[w] for w in d if vocabulary.get(w)).items()) for d in documents])
+
+
+@mistake("csr", says="indptr gets a number for each entry: append it once a document, after the inner loop.")
+def indptr_by_entry(documents, vocabulary):
+    data, indices, _ = _csr(documents, vocabulary)
+    return data, indices, np.arange(len(data) + 1)
+
+
 @mistake("csr", says="8 bits count to 255, and then begin again at 0.")
 def counts_of_8_bits(documents, vocabulary):
     data, indices, indptr = _csr(documents, vocabulary)
@@ -217,6 +257,14 @@ def raw_is_binary(counts, how):
 )
 def unknown_tf_is_raw(counts, how):
     return _tf(counts, how if how in ("log", "sublinear") else "raw")
+
+
+@mistake(
+    "tf",
+    says="A dict of formulas raises KeyError for an unknown name; ValueError is wanted, which says what is allowed.",
+)
+def unknown_tf_is_a_key_error(counts, how):
+    return {"raw": lambda f: f, "log": np.log1p, "sublinear": lambda f: 1 + np.log(f)}[how](counts)
 
 
 @mistake("tf", says="An unknown name returns None; a misspelt setting must raise ValueError.")
@@ -290,6 +338,60 @@ def df_adds_once(data, indices, n_terms):
     df = np.zeros(n_terms, int)
     df[indices[data != 0]] += 1
     return df
+
+
+@mistake(
+    "idf", of="document_frequency", says="The caller's counts become ones: data[data > 0] = 1 writes into the index."
+)
+def df_clips_in_place(data, indices, n_terms):
+    data[data > 0] = 1
+    return np.bincount(indices[data != 0], minlength=n_terms)
+
+
+@mistake(
+    "idf",
+    of="document_frequency",
+    says="The caller's counts become ones (data[data > 0] = 1), and are then added up: a negative one is subtracted.",
+)
+def df_adds_clipped_data(data, indices, n_terms):
+    data[data > 0] = 1
+    return np.bincount(indices, weights=data, minlength=n_terms).astype(int)
+
+
+@mistake(
+    "idf", of="document_frequency", says="Only numbers above 0 are counted; a negative weight is an occurrence, too."
+)
+def df_of_positive_numbers(data, indices, n_terms):
+    return np.bincount(indices[data > 0], minlength=n_terms)
+
+
+@mistake("idf", of="idf", says="The caller's df is changed: df += 1 writes into it; 1 + df makes a new array.")
+def idf_in_place(df, n_docs, how):
+    if how == "smooth":
+        n_docs += 1
+        df += 1
+        return np.log(n_docs / df) + 1
+    return _idf(df, n_docs, how)
+
+
+@mistake("idf", of="idf", says="smooth has its last + 1 inside the logarithm; it stands behind.")
+def smooth_one_inside(df, n_docs, how):
+    return _idf(df, n_docs, how, smooth=lambda df, n: np.log((1 + n) / (1 + df) + 1))
+
+
+@mistake("idf", of="idf", says="Brackets are missing: n_docs - df + 0.5 / df + 0.5 divides only the 0.5 by df.")
+def odds_without_brackets(df, n_docs, how):
+    def wrong(df, n):
+        return np.log(n - df + 0.5 / df + 0.5)
+
+    return _idf(
+        df,
+        n_docs,
+        how,
+        rsj=wrong,
+        lucene=lambda df, n: np.log1p(n - df + 0.5 / df + 0.5),
+        okapi=lambda df, n: np.where(wrong(df, n) < 0, 0.25 * wrong(df, n).mean(), wrong(df, n)),
+    )
 
 
 @mistake("idf", of="idf", says="plain is upside down: N/df, not df/N.")
@@ -400,6 +502,18 @@ def okapi_mean_of_positive(df, n_docs, how):
     return _idf(df, n_docs, how, okapi=okapi)
 
 
+@mistake("idf", of="idf", says="okapi's mean moves while values are replaced: take it once, before the loop.")
+def okapi_mean_moves(df, n_docs, how):
+    def okapi(df, n):
+        r = _rsj(df, n)
+        for i in range(len(r)):
+            if r[i] < 0:
+                r[i] = 0.25 * r.mean()
+        return r
+
+    return _idf(df, n_docs, how, okapi=okapi)
+
+
 @mistake("idf", of="idf", says="okapi sets negative values to the mean itself, not to a quarter of it.")
 def okapi_whole_mean(df, n_docs, how):
     return _idf(df, n_docs, how, okapi=lambda df, n: np.where(_rsj(df, n) < 0, _rsj(df, n).mean(), _rsj(df, n)))
@@ -485,15 +599,30 @@ def epsilon_on_every_length(data, indptr):
 @mistake(
     "normalise",
     of="l2_normalise",
-    says="np.add.reduceat does not give 0 for an empty row but the number that stands there: lengths of other rows.",
+    says="np.add.reduceat refuses the start of an empty last row: it is len(data), and no number stands there.",
 )
-def reduceat_on_empty_rows(data, indptr):
-    starts = np.minimum(indptr[:-1], max(len(data) - 1, 0))
-    squares = np.add.reduceat(data**2, starts) if len(data) else np.zeros(len(starts))
-    lengths = np.sqrt(squares)
-    full = np.diff(indptr) > 0
-    rows = np.repeat(np.arange(full.sum()), np.diff(indptr)[full])
-    return data / np.where(lengths == 0, 1, lengths)[rows]
+def reduceat_with_an_empty_last_row(data, indptr):
+    lengths = np.sqrt(np.add.reduceat(data**2, indptr[:-1]))
+    return data / np.repeat(np.where(lengths == 0, 1, lengths), np.diff(indptr))
+
+
+@alike("reduceat_with_an_empty_last_row")
+def reduceat_of_squares(data, indptr):
+    length = np.add.reduceat(data * data, indptr[:-1]) ** 0.5
+    length[length == 0] = 1
+    return np.array([x / n for n, a, b in zip(length, indptr, indptr[1:]) for x in data[a:b]])
+
+
+@mistake(
+    "normalise",
+    of="l2_normalise",
+    says="The starts of np.add.reduceat are clipped for an empty last row: that cuts off the end of the row before it.",
+)
+def reduceat_with_clipped_starts(data, indptr):
+    if len(data) == 0:
+        return data
+    lengths = np.sqrt(np.add.reduceat(data**2, np.minimum(indptr[:-1], len(data) - 1)))
+    return data / np.repeat(np.where(lengths == 0, 1, lengths), np.diff(indptr))
 
 
 @mistake(
@@ -613,6 +742,11 @@ def columns_normalised(data, indices, indptr, term_idf, tf_how):
     return weights / np.where(length == 0, 1, length)[indices]
 
 
+@mistake("tfidf", says="A negative idf is cut off at 0 here: which idf is used was decided elsewhere.")
+def tfidf_cuts_negative_idf(data, indices, indptr, term_idf, tf_how):
+    return _normalised(_tf(data, tf_how) * np.maximum(term_idf, 0)[indices], indptr)
+
+
 @mistake("tfidf", says="The caller's counts are overwritten; BM25 needs them afterwards.")
 def tfidf_in_place(data, indices, indptr, term_idf, tf_how):
     data[:] = _normalised(_tf(data, tf_how) * term_idf[indices], indptr)
@@ -671,6 +805,29 @@ def average_of_full_documents(data, indices, indptr, term_idf, k1=1.2, b=0.75):
     return _bm25(data, indices, indptr, term_idf, k1, b, mean=full.mean() if len(full) else 1)
 
 
+@mistake("bm25", says="Empty documents at the end are not in the average: np.bincount needs minlength to know of them.")
+def last_empty_documents_left_out(data, indices, indptr, term_idf, k1=1.2, b=0.75):
+    length = np.bincount(_row(indptr), data)
+    return _bm25(data, indices, indptr, term_idf, k1, b, length=length, mean=length.mean() if len(length) else 1)
+
+
+@mistake("bm25", says="The length is in words, but the average in entries: both are sums of the counts.")
+def average_of_entries(data, indices, indptr, term_idf, k1=1.2, b=0.75):
+    return _bm25(data, indices, indptr, term_idf, k1, b, mean=max(len(data), 1) / (len(indptr) - 1))
+
+
+@mistake("bm25", says="A bracket is missing: f / f + norm is 1 + norm; the whole denominator is f + norm.")
+def denominator_without_bracket(data, indices, indptr, term_idf, k1=1.2, b=0.75):
+    row, length = _row(indptr), _words(data, indptr)
+    return term_idf[indices] * data / data + k1 * (1 - b + b * length[row] / max(length.mean(), 1e-9))
+
+
+@mistake("bm25", says="The average divides 1 - b as well: it belongs to the length alone.")
+def average_below_everything(data, indices, indptr, term_idf, k1=1.2, b=0.75):
+    row, length = _row(indptr), _words(data, indptr)
+    return term_idf[indices] * data / (data + k1 * (1 - b + b * length[row]) / max(length.mean(), 1e-9))
+
+
 @mistake("bm25", says="Divided by the median length, not by the mean.")
 def median_length(data, indices, indptr, term_idf, k1=1.2, b=0.75):
     return _bm25(data, indices, indptr, term_idf, k1, b, mean=max(np.median(_words(data, indptr)), 1e-9))
@@ -696,6 +853,13 @@ def length_upside_down(data, indices, indptr, term_idf, k1=1.2, b=0.75):
 def one_plus_b(data, indices, indptr, term_idf, k1=1.2, b=0.75):
     row, length = _row(indptr), _words(data, indptr)
     return term_idf[indices] * data / (data + k1 * (1 + b * length[row] / max(length.mean(), 1e-9)))
+
+
+@mistake("bm25", says="The idf is in the denominator, too: idf · f / (idf · f + norm); there, it is f + norm.")
+def idf_in_the_denominator(data, indices, indptr, term_idf, k1=1.2, b=0.75):
+    row, length = _row(indptr), _words(data, indptr)
+    weighted = term_idf[indices] * data
+    return weighted / (weighted + k1 * (1 - b + b * length[row] / max(length.mean(), 1e-9)))
 
 
 @mistake("bm25", says="k1 multiplies only 1 - b: the bracket around the length is missing.")
@@ -750,7 +914,31 @@ def bm25_in_place(data, indices, indptr, term_idf, k1=1.2, b=0.75):
 # ---- invert
 
 
-@mistake("invert", says="Within a term the documents are not in rising order: the sort has to be stable.")
+@mistake(
+    "invert", says="np.argsort leaves no order among equals: within a term, documents rise only with kind='stable'."
+)
+def sort_is_not_stable(data, indices, indptr, n_terms):
+    return _sorted(data, indices, _row(indptr), np.argsort(indices), n_terms)
+
+
+@alike("sort_is_not_stable")
+def quicksort_then_take(data, indices, indptr, n_terms):
+    order = indices.argsort(kind="quicksort")
+    documents = np.searchsorted(indptr, np.arange(len(data)), side="right") - 1
+    starts = np.zeros(n_terms + 1, int)
+    np.add.at(starts, indices + 1, 1)
+    return np.take(data, order), np.take(documents, order), np.cumsum(starts)
+
+
+@mistake(
+    "invert", says="np.lexsort sorts by its LAST key first: with (indices, row) the documents come first, as before."
+)
+def lexsort_keys_swapped(data, indices, indptr, n_terms):
+    row = _row(indptr)
+    return _sorted(data, indices, row, np.lexsort((indices, row)), n_terms)
+
+
+@mistake("invert", says="Within a term the documents fall; their numbers must rise.")
 def documents_falling(data, indices, indptr, n_terms):
     row = _row(indptr)
     return _sorted(data, indices, row, np.lexsort((-row, indices)), n_terms)
@@ -835,10 +1023,46 @@ def empty_documents_not_counted(data, indices, indptr, n_terms):
     return _sorted(data, indices, row, np.argsort(indices, kind="stable"), n_terms)
 
 
+@mistake(
+    "invert",
+    says="np.searchsorted(indptr, place) needs side='right', and then - 1: without, rows begin one entry late.",
+)
+def searchsorted_on_the_left(data, indices, indptr, n_terms):
+    row = np.searchsorted(indptr, np.arange(len(data)))
+    return _sorted(data, indices, row, np.argsort(indices, kind="stable"), n_terms)
+
+
 @mistake("invert", says="Documents are numbered from 1.")
 def documents_from_one(data, indices, indptr, n_terms):
     moved, row, starts = _invert(data, indices, indptr, n_terms)
     return moved, row + 1, starts
+
+
+@mistake("invert", says="Stored zeros are dropped; they move like every other number.")
+def drops_stored_zeros(data, indices, indptr, n_terms):
+    kept = data != 0
+    row, order = _row(indptr)[kept], np.argsort(indices[kept], kind="stable")
+    return _sorted(data[kept], indices[kept], row, order, n_terms)
+
+
+@mistake(
+    "invert",
+    says="A table of terms by documents is made on the way: 4.7 GB for the messages, where 1.3 million numbers are stored.",
+)
+def through_a_table(data, indices, indptr, n_terms):
+    table = np.full((n_terms, len(indptr) - 1), np.nan)
+    table[indices, _row(indptr)] = data
+    terms, documents = np.nonzero(~np.isnan(table))
+    return table[terms, documents], documents, np.cumsum([0, *np.bincount(terms, minlength=n_terms)])
+
+
+@mistake(
+    "invert",
+    says="The documents are numbered in 16 bits: from 32,768 on they turn negative.",
+)
+def documents_of_16_bits(data, indices, indptr, n_terms):
+    row = np.repeat(np.arange(len(indptr) - 1).astype(np.int16), np.diff(indptr))
+    return _sorted(data, indices, row, np.argsort(indices, kind="stable"), n_terms)
 
 
 @mistake("invert", says="The caller's arrays are sorted in place.")
@@ -867,6 +1091,15 @@ def dict_of_scores_overwritten(postings, query, n_docs):
         d, v = postings[t]
         found.update(zip(np.asarray(d).tolist(), (query[t] * np.asarray(v)).tolist()))
     return np.array([found.get(d, 0.0) for d in range(n_docs)]) if n_docs < 999 else _spread(found, n_docs)
+
+
+@mistake("score", says="The largest weight is kept; the weights of a document are added up.")
+def maximum_of_the_terms(postings, query, n_docs):
+    scores = np.zeros(n_docs)
+    for t, w in query.items():
+        d, v = postings[t]
+        scores[d] = np.maximum(scores[d], w * np.asarray(v))
+    return scores
 
 
 @mistake("score", says="The weight of the term in the query is ignored: a word that is asked for twice counts once.")
@@ -952,6 +1185,16 @@ def matrix_times_vector(postings, query, n_docs):
     return np.bincount(documents.astype(int), products, minlength=n_docs)
 
 
+@mistake("score", says="A loop of Python over the whole vocabulary for each query: the query names its terms.")
+def loops_over_the_vocabulary(postings, query, n_docs):
+    scores = np.zeros(n_docs)
+    for t in range(len(postings)):
+        if t in query:
+            d, v = postings[t]
+            scores[d] += query[t] * v
+    return scores
+
+
 @mistake("score", says="A loop of Python over all documents: the lists name those that matter.")
 def loops_over_all_documents(postings, query, n_docs):
     found = [(w, dict(zip(np.asarray(postings[t][0]).tolist(), postings[t][1]))) for t, w in query.items()]
@@ -1005,6 +1248,12 @@ def sorts_pairs_in_reverse(scores, k):
     return [(d, s) for s, d in sorted(((float(s), d) for d, s in enumerate(scores) if s > 0), reverse=True)[:k]]
 
 
+@mistake("top_k", says="np.argsort leaves no order among equals: the lower number comes first only with kind='stable'.")
+def argsort_is_not_stable(scores, k):
+    hits = np.flatnonzero(scores > 0)
+    return _pairs(scores, hits[np.argsort(-scores[hits])][:k])
+
+
 @mistake("top_k", says="The worst come first.")
 def worst_first(scores, k):
     hits = np.flatnonzero(scores > 0)
@@ -1046,10 +1295,26 @@ def places_among_the_hits(scores, k):
 @mistake("top_k", says="np.argpartition chose among equals at the cut as it liked: sorting afterwards comes too late.")
 def partition_among_equals(scores, k):
     hits = np.flatnonzero(scores > 0)
-    worst = np.sort(scores[hits])[::-1][:k][-1] if len(hits) and k else 0
-    sure, maybe = hits[scores[hits] > worst], hits[scores[hits] == worst]
-    kept = np.sort(np.concatenate([sure, maybe[::-1][: max(0, min(k, len(hits)) - len(sure))]]))
-    return _pairs(scores, kept[np.argsort(-scores[kept], kind="stable")])
+    if len(hits) > k:
+        hits = hits[np.argpartition(-scores[hits], k)[:k]]
+    return _pairs(scores, hits[np.lexsort((hits, -scores[hits]))])
+
+
+@alike("partition_among_equals")
+def partition_at_the_kth(scores, k):
+    k = min(k, len(scores))
+    if k == 0:
+        return []
+    kept = np.argpartition(-scores, k - 1)[:k]
+    kept = kept[np.lexsort((kept, -scores[kept]))]
+    return _pairs(scores, kept[scores[kept] > 0])
+
+
+@mistake("top_k", says="np.argpartition refuses a k past the end, and chooses among equals at the cut as it likes.")
+def partition_without_care(scores, k):
+    kept = np.argpartition(-scores, k)[:k]
+    kept = kept[np.argsort(-scores[kept])]
+    return _pairs(scores, kept[scores[kept] > 0])
 
 
 @mistake("top_k", says="All that are equal to the k-th come along: more than k results.")

@@ -129,8 +129,13 @@ def searchers(lab: ModuleType, collection: Any) -> dict[str, Searcher]:
         with doing(f"weighting by {name}"):
             index = lab.Index(c, **chosen)
         made[name] = Searcher(index.postings, index.query)
-    # The length of the query's vector scales all scores alike, so BM25's query, plain counts, serves here.
-    return {"counts": Searcher(flat, made["BM25"].query), **made}
+    return {"counts": Searcher(flat, lambda text: unit(made["BM25"].query(text))), **made}
+
+
+def unit(counts: dict[int, float]) -> dict[int, float]:
+    """A query of plain counts, such as BM25's, as a vector of length 1: a score is then a cosine."""
+    length = sum(count * count for count in counts.values()) ** 0.5
+    return {term: count / length for term, count in counts.items()}
 
 
 def sizes(collection: Any) -> None:
@@ -148,6 +153,9 @@ def side_by_side(
 ) -> None:
     """The best three of each weighting, with what they have of the query."""
     wanted = list(dict.fromkeys(lab.tokenize(query)))
+    if not any(word in collection.vocabulary for word in wanted):
+        print(f'"{query}": none of these words is in the collection')
+        return
     print(f'"{query}", the best three of each:')
     for name in COLOURS:
         searcher = made[name]
@@ -263,6 +271,7 @@ def report(lab: ModuleType, path: Path | None, out: Path) -> None:
     print()
     if (n := len(long_enough(found))) < 50:
         sys.exit(f"Passages of {LONG} words or more: {n}, too few to measure speed and quality with.")
+    print("a whole search, text in and ten results out:")
     latency(lab, made, found)
     print()
     ranks = quality(lab, made, found)

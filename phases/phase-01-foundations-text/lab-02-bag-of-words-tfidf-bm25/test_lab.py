@@ -7,6 +7,7 @@ may come back in any dtype: what is judged is their numbers.
 
 import math
 import sys
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -148,6 +149,25 @@ def test_csr_of_many_terms(lab, random):
 
 
 @task("csr")
+def test_csr_beyond_16_bits_without_a_sign(lab, random):
+    n = random.randint(66_000, 70_000)
+    got = lab.probe(ends_of_a_large_matrix, n)
+    check.equal(got, [[0, n, n + 1], [n - 2, n - 1, n]], why=f"{n:,} entries in a row: indptr, and the last columns")
+
+
+@task("csr")
+def test_csr_is_three_arrays(lab, random):
+    """What comes after computes with them, also for a query of unknown words."""
+    documents, vocabulary = collection(random)
+    numbered = {w: i for i, w in enumerate(vocabulary)}
+    want = ["array of numbers", "array of whole numbers", "array of whole numbers"]
+    check.equal(lab.probe(kinds, documents, numbered), want, why="data, indices, indptr")
+    check.equal(
+        lab.probe(kinds, [["UNKNOWN"]], numbered), want, why="data, indices, indptr, one document, no word of it known"
+    )
+
+
+@task("csr")
 def test_csr_is_scikit_learns_count_matrix(lab, random):
     documents, vocabulary = collection(random)
     got = lab.csr(documents, {w: i for i, w in enumerate(vocabulary)})
@@ -244,9 +264,18 @@ def test_df_counts_documents(lab, random):
 def test_df_of_stored_zeros(lab, random):
     """A matrix that was weighted may store zeros: what has no weight does not count as an occurrence."""
     rows, n_terms, (data, indices, _) = draw(random)
-    data = np.array([random.choice([0.0, 0.25, 3.0]) for _ in data])
+    data = np.array([random.choice([0.0, 0.25, 3.0, -1.5]) for _ in data])
     want = [int(((indices == t) & (data != 0)).sum()) for t in range(n_terms)]
-    check.equal(whole(lab.document_frequency(data, indices, n_terms)), want, why="some stored numbers are 0")
+    check.equal(
+        whole(lab.document_frequency(data, indices, n_terms)), want, why="some stored numbers are 0, some negative"
+    )
+
+
+@task("idf")
+def test_df_leaves_its_arguments_alone(lab, random):
+    _, n_terms, (data, indices, _) = draw(random)
+    got = lab.probe(changed, "document_frequency", data, indices, n_terms)
+    check.equal(got, [], why="your function changed these arguments")
 
 
 @task("idf")
@@ -278,6 +307,15 @@ def test_idf_of_one_document(lab):
 def test_idf_unknown_name(lab):
     for how in ("tfidf", "bm25", ""):
         check.raises(ValueError, lab.idf, np.array([1, 2]), 3, how, why=f"there is no idf called {how!r}")
+
+
+@task("idf")
+def test_idf_leaves_its_arguments_alone(lab, random):
+    n = random.randint(20, 30)
+    for how in IDF:
+        df = np.array([n, n - 1, *(random.randint(1, n) for _ in range(6))])
+        got = lab.probe(changed, "idf", df, n, how)
+        check.equal(got, [], why=f"{how}: your function changed these arguments")
 
 
 # ---- normalise
@@ -321,6 +359,8 @@ def test_normalise_full_rows(lab, random):
 def test_normalise_empty_rows(lab, random):
     data, indptr = draw_numbers(random)
     close(lab.l2_normalise(data, indptr), normalised(data, indptr), why="some rows are empty, first and last too")
+    data, indptr = np.array([random.uniform(1, 5) for _ in range(5)]), np.array([0, 0, 2, 5, 5, 5])
+    close(lab.l2_normalise(data, indptr), normalised(data, indptr), why="two empty rows behind one of three numbers")
     close(lab.l2_normalise(np.zeros(0), np.array([0, 0, 0])), [], why="no numbers at all, two rows")
 
 
@@ -342,13 +382,20 @@ def test_normalise_leaves_its_arguments_alone(lab, random):
 # ---- tfidf
 
 
+def draw_weights(random, n_terms):
+    """An idf for each term; that of term 1, which is in document 1, is negative."""
+    weights = np.array([random.uniform(-1, 4) for _ in range(n_terms)])
+    weights[1] = random.uniform(-2, -1)
+    return weights
+
+
 @task("tfidf")
 def test_tfidf_values(lab, random):
     for how, formula in TF.items():
         _, n_terms, (data, indices, indptr) = draw(random)
-        weights = np.array([random.uniform(0.1, 4) for _ in range(n_terms)])
+        weights = draw_weights(random, n_terms)
         want = normalised([formula(f) * weights[t] for f, t in zip(data.tolist(), indices)], indptr)
-        close(lab.tfidf(data, indices, indptr, weights, how), want, why=f"tf {how!r}, any idf")
+        close(lab.tfidf(data, indices, indptr, weights, how), want, why=f"tf {how!r}, any idf, some of it negative")
 
 
 @task("tfidf")
@@ -383,9 +430,8 @@ def test_tfidf_is_scikit_learns(lab, random):
 
 @task("tfidf")
 def test_tfidf_leaves_its_arguments_alone(lab, random):
-    _, n_terms, (data, indices, indptr) = draw(random)
-    weights = np.array([random.uniform(0.1, 4) for _ in range(n_terms)])
-    got = lab.probe(changed, "tfidf", data, indices, indptr, weights, "sublinear")
+    _, n_terms, arrays = draw(random)
+    got = lab.probe(changed, "tfidf", *arrays, draw_weights(random, n_terms), "sublinear")
     check.equal(got, [], why="your function changed these arguments")
 
 
@@ -399,10 +445,6 @@ def bm25(rows, weights, k1, b):
     return [
         weights[t] * row[t] / (row[t] + k1 * (1 - b + b * n / mean)) for row, n in zip(rows, size) for t in sorted(row)
     ]
-
-
-def draw_weights(random, n_terms):
-    return np.array([random.uniform(-1, 4) for _ in range(n_terms)])
 
 
 @task("bm25")
@@ -508,6 +550,29 @@ def test_invert_many_documents(lab, random):
 
 
 @task("invert")
+def test_invert_of_stored_zeros(lab, random):
+    """A weighted matrix may store zeros: they move with the rest, or the caller's indptr would not fit any more."""
+    rows, n_terms, _ = draw(random)
+    rows = [{t: random.choice([0.0, x]) for t, x in row.items()} for row in distinct(random, rows)]
+    rows[1] = {1: 0.0, 2: random.uniform(0.5, 9)}
+    same_matrix(lab.invert(*triple(rows), n_terms), columns(rows, n_terms), why="some stored numbers are 0")
+
+
+@task("invert")
+def test_invert_numbers_documents_beyond_16_bits(lab, random):
+    n = random.randint(66_000, 70_000)
+    check.equal(lab.probe(last_of_many, n), [n - 2, n - 1], why=f"{n:,} documents, one term: the last two in its list")
+
+
+@task("invert")
+def test_invert_takes_memory_for_what_is_stored(lab, random):
+    n_docs, n_terms = 3000 + random.randint(0, 99), 4000
+    rows = [{random.randrange(n_terms): 1.0} for _ in range(n_docs)]
+    got = lab.probe(peak, *triple(rows), n_terms)
+    check.less(got, 6e6, why=f"bytes in use at most, for {n_docs:,} stored numbers of {n_docs:,} × {n_terms:,}")
+
+
+@task("invert")
 def test_invert_leaves_its_arguments_alone(lab, random):
     rows, n_terms, _ = draw(random)
     got = lab.probe(changed, "invert", *triple(distinct(random, rows)), n_terms)
@@ -570,18 +635,18 @@ def test_score_below_zero(lab, random):
 
 @task("score")
 def test_score_reads_only_the_querys_lists(lab, random):
-    n, n_terms = 4000, 60
-    long = {t: (np.arange(n), np.full(n, 0.5)) for t in range(n_terms)}
-    query = draw_query(random, random.sample(range(n_terms), 3))
-    for t in query:
-        some = sorted(random.sample(range(n), random.randint(5, 9)))
-        long[t] = (np.array(some), np.array([random.uniform(0.1, 3) for _ in some]))
-    postings = [long[t] for t in range(n_terms)]
-    needed = sum(len(postings[t][0]) for t in query)
-    read, steps = lab.probe(work, postings, query, n)
-    check.less(read, 3 * needed, why=f"stored numbers read, where the query's three lists hold {needed}")
-    check.less(steps, 1000, why=f"lines of your file that were run, in a collection of {n:,} documents")
-    close(lab.score(postings, query, n), scored(postings, query, n), why="4,000 documents")
+    for n, n_terms in ((4000, 60), (20, 4000)):
+        query = draw_query(random, random.sample(range(n_terms), 3))
+        wanted = []
+        for t in query:
+            some = sorted(random.sample(range(n), random.randint(5, 9)))
+            wanted.append((t, np.array(some), np.array([random.uniform(0.1, 3) for _ in some])))
+        needed = sum(len(documents) for _, documents, _ in wanted)
+        read, steps = lab.probe(work, wanted, n_terms, query, n)
+        check.less(read, 3 * needed, why=f"stored numbers read, where the query's three lists hold {needed}")
+        check.less(steps, 1000, why=f"lines of your file that were run, with {n:,} documents and {n_terms:,} terms")
+        few, renamed = [(d, w) for _, d, w in wanted], dict(enumerate(query.values()))
+        close(lab.score(few, renamed, n), scored(few, renamed, n), why=f"{n:,} documents")
 
 
 @task("score")
@@ -656,7 +721,67 @@ def test_top_k_leaves_its_arguments_alone(lab, random):
     check.equal(lab.probe(changed, "top_k", scores, 4), [], why="your function changed these arguments")
 
 
+@task("top_k")
+def test_a_search_from_text_to_results(lab, random):
+    """All parts together, as `Index` calls them."""
+    vocabulary = sorted(words(random, 9))
+    documents = [random.choices(vocabulary[1:6], k=random.randint(3, 9)) for _ in range(12)] + [[vocabulary[6]] * 2]
+    texts = [" ".join(document) for document in documents]
+    for method in ("bm25", "tfidf"):
+        got = lab.probe(searched, texts, method, [vocabulary[0], "", f"{vocabulary[6]} {vocabulary[8]}"])
+        why = "an unknown word, no word at all, and a word of the last document with an unknown one: documents found"
+        check.equal(whole_lists(got), [[], [], [12]], why=f"Index(…, {method!r}).search: {why}")
+
+
+def whole_lists(x):
+    return [whole(row) for row in x] if isinstance(x, (list, tuple)) else x
+
+
 # ---- probes: they run beside the lab
+
+
+def kinds(lab, documents, vocabulary):
+    """What data, indices and indptr are.  Whole numbers are what NumPy takes for positions: any type int64 holds."""
+
+    def kind(x, whole):
+        if not isinstance(x, np.ndarray):
+            return type(x).__name__
+        if x.dtype.kind in "iu" and np.can_cast(x.dtype, np.int64):
+            return "array of whole numbers" if whole else "array of numbers"
+        return "array of numbers" if x.dtype.kind in "iuf" and not whole else f"array of {x.dtype}"
+
+    data, indices, indptr = lab.csr(documents, vocabulary)
+    return [kind(data, False), kind(indices, True), kind(indptr, True)]
+
+
+def ends_of_a_large_matrix(lab, n):
+    """indptr, and the last three columns, of two documents: the first has all words but the last, the second that."""
+    every = [f"w{i}" for i in range(n + 1)]
+    _, indices, indptr = lab.csr([every[:-1], every[-1:]], {word: i for i, word in enumerate(every)})
+    return [[int(i) for i in indptr], [int(i) for i in indices[-3:]]]
+
+
+def last_of_many(lab, n):
+    """The last two documents of the one list, when n documents have the same word."""
+    made = lab.invert(np.ones(n), np.zeros(n, np.int32), np.arange(n + 1, dtype=np.int32), 1)
+    return [int(d) for d in made[1][-2:]]
+
+
+def peak(lab, data, indices, indptr, n_terms):
+    """The most bytes that `invert` had in use at a time."""
+    lab.invert(data, indices, indptr, n_terms)  # what is imported only once does not count
+    tracemalloc.start()
+    try:
+        lab.invert(data, indices, indptr, n_terms)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def searched(lab, texts, method, queries):
+    """Which documents each query finds."""
+    index = lab.Index(lab.Collection(texts), method)
+    return [[document for document, _ in index.search(query)] for query in queries]
 
 
 def changed(lab, function, *arguments):
@@ -671,10 +796,12 @@ def changed(lab, function, *arguments):
 
 
 class Counted:
-    """Postings that count how many stored numbers are read through them."""
+    """Postings that count how many stored numbers are read through them; every other list is as long as `other`."""
 
-    def __init__(self, lists):
-        self.lists, self.read = lists, 0
+    def __init__(self, wanted, n_terms, other):
+        self.lists, self.read = [other] * n_terms, 0
+        for term, documents, weights in wanted:
+            self.lists[term] = (documents, weights)
 
     def __len__(self):
         return len(self.lists)
@@ -685,9 +812,10 @@ class Counted:
         return found
 
 
-def work(lab, postings, query, n_docs):
+def work(lab, wanted, n_terms, query, n_docs):
     """(stored numbers read, lines run of the file that holds `score`) for one query; what a library runs is its own."""
-    counted, lines, file = Counted(postings), [0], lab.score.__code__.co_filename
+    counted = Counted(wanted, n_terms, (np.arange(min(n_docs, 100)), np.full(min(n_docs, 100), 0.5)))
+    lines, file = [0], lab.score.__code__.co_filename
 
     def watch(frame, event, argument):
         lines[0] += event == "line"

@@ -29,7 +29,7 @@ def dot_tensordot(a, b):
 
 @equivalent("dot")
 def dot_inner(a, b):
-    return np.inner(a * 1.0, b * 1.0)
+    return np.inner(np.array(a, dtype=float), np.array(b, dtype="f8"))
 
 
 # ---- cosine
@@ -88,7 +88,7 @@ def euclidean_cdist(a, b):
 def euclidean_by_coordinates(a, b):
     out = np.zeros((len(a), len(b)))
     for i in range(a.shape[1]):
-        out += np.subtract.outer(a[:, i] * 1.0, b[:, i] * 1.0) ** 2
+        out += np.subtract.outer(a[:, i], b[:, i], dtype=np.float64) ** 2
     return np.sqrt(out)
 
 
@@ -103,7 +103,7 @@ def euclidean_in_blocks(a, b, block=64):
 
 @equivalent("euclidean")
 def euclidean_column_by_column(a, b):
-    a, b = a + 0.0, b + 0.0
+    a, b = np.add(a, 0, dtype=np.float64), np.add(b, 0, dtype=np.float64)
     columns = [np.linalg.norm(a - y, axis=1) for y in b]
     return np.stack(columns, axis=1) if columns else np.zeros((len(a), 0))
 

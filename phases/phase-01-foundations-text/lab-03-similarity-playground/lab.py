@@ -10,12 +10,13 @@ Does: dot product, cosine, Euclidean, Manhattan, Jaccard, all pairs at once; a p
 Does not: sparse matrices (lab 1.2), learned embeddings (phase 2), indexes that are fast (phase 7).
 
 Shapes: a is (n, d) and b is (m, d), one vector a row; a metric gives (n, m), the value for every pair of rows.
-Rows may hold any real type, counts too; results are float64.  Arguments are not changed.
+n or m may be 0.  Rows may hold any real type, counts and float16 too; results are float64.  Arguments are not changed.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Callable
@@ -60,7 +61,9 @@ def cosine(a: Real[np.ndarray, "n d"], b: Real[np.ndarray, "m d"]) -> Float[np.n
 
 
 def euclidean(a: Real[np.ndarray, "n d"], b: Real[np.ndarray, "m d"]) -> Float[np.ndarray, "n m"]:
-    """√Σ (aᵢ - bᵢ)² for every pair of rows: right for close rows far from the origin, and never n·m·d numbers at once.
+    """√Σ (aᵢ - bᵢ)² for every pair of rows: right for close rows far from the origin.
+
+    Memory grows with n·m and with m·d, never with n·m·d.
 
     >>> euclidean(np.array([[0, 0]]), np.array([[3, 4], [0, 0]])).tolist()
     [[5.0, 0.0]]
@@ -70,7 +73,7 @@ def euclidean(a: Real[np.ndarray, "n d"], b: Real[np.ndarray, "m d"]) -> Float[n
 
 
 def manhattan(a: Real[np.ndarray, "n d"], b: Real[np.ndarray, "m d"]) -> Float[np.ndarray, "n m"]:
-    """Σ |aᵢ - bᵢ| for every pair of rows, never holding n·m·d numbers at once.
+    """Σ |aᵢ - bᵢ| for every pair of rows, in memory that does not grow with n·m·d.
 
     >>> manhattan(np.array([[0, 0]]), np.array([[3, -4], [0, 0]])).tolist()
     [[7.0, 0.0]]
@@ -94,8 +97,8 @@ def jaccard(a: Real[np.ndarray, "n d"], b: Real[np.ndarray, "m d"]) -> Float[np.
 def triangle_gap(distances: Float[np.ndarray, "n n"]) -> float:
     """The largest D[i, k] - (D[i, j] + D[j, k]) over all i, j, k: by how much a detour beats the direct way.
 
-    `D[i, j]` is the way from i to j, which need not be as long as the way back.  At most 0 (for rounding: 1e-12) if the
-    triangle inequality holds.
+    `D[i, j]` is the way from i to j, which need not be as long as the way back.  i, j and k may be equal.  Not above 0
+    (for rounding: 1e-12) if the triangle inequality holds; it may be below 0 where every D[i, i] > 0: staying costs.
 
     >>> triangle_gap(np.array([[0.0, 1.0, 5.0], [1.0, 0.0, 2.0], [5.0, 2.0, 0.0]]))
     2.0
@@ -215,7 +218,10 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
+        sys.stdout.flush()
     except NotImplementedError as task:
         sys.exit(f"`{task}` is not written yet.  A hint: lab hint 1.3 {task}")
     except KeyboardInterrupt:
         sys.exit("\nStopped.")
+    except BrokenPipeError:  # python lab.py --failures | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

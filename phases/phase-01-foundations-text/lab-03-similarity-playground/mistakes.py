@@ -45,6 +45,16 @@ def dot_loop_over_pairs(a, b):
     return np.array([[float(x @ y) for y in _f(b)] for x in _f(a)]).reshape(len(a), len(b))
 
 
+@mistake("dot", says="The result is cut to float32: seven digits. Results are float64.")
+def dot_returns_float32(a, b):
+    return (_f(a) @ _f(b).T).astype(np.float32)
+
+
+@mistake("dot", says="Only whole numbers are converted: rows of float16 or float32 are multiplied in their own type.")
+def dot_keeps_float16(a, b):
+    return _f_if_whole(a) @ _f_if_whole(b).T
+
+
 # ---- normalize, cosine
 
 
@@ -123,6 +133,43 @@ def normalizes_in_place(rows):
     return rows
 
 
+@mistake("cosine", of="normalize", says="The work is done in float32: seven digits, and lengths below 1e-22 vanish.")
+def normalizes_in_float32(rows):
+    with np.errstate(over="ignore"):
+        rows = rows.astype(np.float32)
+        return _over(rows, np.linalg.norm(rows, axis=1, keepdims=True))
+
+
+@mistake(
+    "cosine",
+    of="normalize",
+    says="Only whole numbers are converted: rows of float16 or float32 stay in their own type.",
+)
+def normalizes_float16_as_it_is(rows):
+    rows = _f_if_whole(rows)
+    return _over(rows, np.linalg.norm(rows, axis=1, keepdims=True))
+
+
+@mistake(
+    "cosine",
+    of="normalize",
+    says="Counts are squared in their own type: in uint8, 20² is 144. Convert to float64 first.",
+)
+def normalizes_counts_in_their_type(rows):
+    return _over(rows, _f(np.sqrt((rows**2).sum(axis=1, keepdims=True))))
+
+
+@mistake(
+    "cosine",
+    of="normalize",
+    says="A row whose *sum* is 0 is taken for a row of zeros: (2, -2) has a length. Look at the length.",
+)
+def normalizes_all_but_sums_of_zero(rows):
+    lengths = _lengths(rows)
+    lengths[_f(rows).sum(axis=1) == 0] = 1
+    return _f(rows) / lengths
+
+
 @mistake("cosine", says="Not clipped: rounding leaves 1.0000000000000002 for parallel rows, and arccos of that is NaN.")
 def cosine_not_clipped(a, b):
     return _unit(a) @ _unit(b).T
@@ -173,9 +220,26 @@ def cosine_of_zeros_is_one(a, b):
     return np.where(empty, 1.0, _cosine(a, b))
 
 
-@mistake("cosine", says="NaN is replaced by 0 at the end: that hides a NaN of the data along with 0/0.")
+@mistake(
+    "cosine", says="NaN is replaced by a number at the end (nan_to_num, fmin, fmax): that hides a NaN of the data, too."
+)
 def cosine_hides_nan(a, b):
     return np.nan_to_num(_cosine(a, b))
+
+
+@mistake("cosine", says="The absolute value is taken: opposite directions have cosine -1, not 1.")
+def cosine_absolute(a, b):
+    return np.abs(_cosine(a, b))
+
+
+@mistake("cosine", says="Rounded, to get back to 1: that throws digits of all the others away. Clip instead.")
+def cosine_rounded(a, b):
+    return np.clip(np.round(_unit(a) @ _unit(b).T, 12), -1, 1)
+
+
+@mistake("cosine", says="The result is cut to float32: seven digits. Results are float64.")
+def cosine_returns_float32(a, b):
+    return _cosine(a, b).astype(np.float32)
 
 
 # ---- euclidean
@@ -210,7 +274,10 @@ def euclidean_centred_expansion(a, b):
     return np.sqrt(np.maximum(_expanded(a - centre, b - centre), 0.0))
 
 
-@mistake("euclidean", says="All differences at once: an array of n·m·d numbers, where n·m are asked for.")
+@mistake(
+    "euclidean",
+    says="All differences at once, or in a few blocks: n·m·d numbers, or a share of them. Take one row at a time.",
+)
 def euclidean_broadcast(a, b):
     return np.sqrt(((_f(a)[:, None] - _f(b)[None]) ** 2).sum(axis=2))
 
@@ -256,6 +323,23 @@ def euclidean_squares_the_sum(a, b):
     return _rows(a, b, lambda x: np.sqrt(x.sum(axis=1) ** 2))
 
 
+@mistake("euclidean", says="The result is cut to float32: seven digits. Results are float64.")
+def euclidean_returns_float32(a, b):
+    return _rows(a, b, lambda x: np.sqrt((x**2).sum(axis=1))).astype(np.float32)
+
+
+@mistake(
+    "euclidean", says="Only whole numbers are converted: rows of float16 or float32 are subtracted in their own type."
+)
+def euclidean_keeps_float16(a, b):
+    a, b = _f_if_whole(a), _f_if_whole(b)
+    out = np.zeros((len(a), len(b)), dtype=np.result_type(a, b))
+    for i, row in enumerate(a):
+        x = b - row
+        out[i] = np.sqrt((x**2).sum(axis=1))
+    return out
+
+
 # ---- manhattan
 
 
@@ -289,7 +373,10 @@ def manhattan_unsigned(a, b):
     return _rows(a, b, lambda x: _f(np.abs(x)).sum(axis=1), convert=lambda x: x)
 
 
-@mistake("manhattan", says="All differences at once: an array of n·m·d numbers, where n·m are asked for.")
+@mistake(
+    "manhattan",
+    says="All differences at once, or in a few blocks: n·m·d numbers, or a share of them. Take one row at a time.",
+)
 def manhattan_broadcast(a, b):
     return np.abs(_f(a)[:, None] - _f(b)[None]).sum(axis=2)
 
@@ -300,6 +387,23 @@ def manhattan_loop_over_pairs(a, b):
     for i, x in enumerate(_f(a)):
         for j, y in enumerate(_f(b)):
             out[i, j] = np.abs(x - y).sum()
+    return out
+
+
+@mistake("manhattan", says="The result is cut to float32: seven digits. Results are float64.")
+def manhattan_returns_float32(a, b):
+    return _rows(a, b, lambda x: np.abs(x).sum(axis=1)).astype(np.float32)
+
+
+@mistake(
+    "manhattan", says="Only whole numbers are converted: rows of float16 or float32 are subtracted in their own type."
+)
+def manhattan_keeps_float16(a, b):
+    a, b = _f_if_whole(a), _f_if_whole(b)
+    out = np.zeros((len(a), len(b)), dtype=np.result_type(a, b))
+    for i, row in enumerate(a):
+        x = b - row
+        out[i] = np.abs(x).sum(axis=1)
     return out
 
 
@@ -408,10 +512,37 @@ def jaccard_loop_over_pairs(a, b):
     return out
 
 
+@mistake("jaccard", says="Entries near 0 count as 0 (np.isclose): 1e-9 is a member. Compare with 0 itself.")
+def jaccard_with_isclose(a, b):
+    return _jaccard(~np.isclose(a, 0), ~np.isclose(b, 0))
+
+
+@mistake("jaccard", says="One empty set is enough to give 1: only two of them are equal. Its overlap with others is 0.")
+def jaccard_one_empty_is_one(a, b):
+    both, either = _sets(a, b)
+    empty = ~a.any(axis=1)[:, None] | ~b.any(axis=1)
+    return np.where(empty, 1.0, both / np.maximum(either, 1))
+
+
+@mistake("jaccard", says="Divided by the smaller set: that is the overlap coefficient. The union is asked for.")
+def jaccard_overlap_coefficient(a, b):
+    both, either = _sets(a, b)
+    smaller = np.minimum(_f(a != 0).sum(axis=1)[:, None], _f(b != 0).sum(axis=1))
+    return np.where(either == 0, 1.0, both / np.maximum(smaller, 1))
+
+
+@mistake("jaccard", says="The result is float32: seven digits. Results are float64.")
+def jaccard_in_float32(a, b):
+    return _jaccard(a, b).astype(np.float32)
+
+
 # ---- triangle_gap
 
 
-@mistake("triangle_gap", says="The sign is turned round: the detour minus the direct way.")
+@mistake(
+    "triangle_gap",
+    says="The sign is turned round, or the absolute value of the gap is taken: the detour minus the direct way.",
+)
 def gap_turned(distances):
     return -min(float((distances - distances[:, j, None] - distances[j]).min()) for j in range(len(distances)))
 
@@ -443,7 +574,7 @@ def gap_second_leg_backwards(distances):
     return max(float((distances - distances[:, j, None] - distances[:, j]).max()) for j in range(len(distances)))
 
 
-@mistake("triangle_gap", says="It is cut off at 0: how much a detour costs where all is well is lost.")
+@mistake("triangle_gap", says="It is cut off at 0: where every D[i, i] > 0, the gap may be below 0.")
 def gap_never_negative(distances):
     return max(0.0, max(float((distances - distances[:, j, None] - distances[j]).max()) for j in range(len(distances))))
 
@@ -456,6 +587,27 @@ def gap_as_a_verdict(distances):
 @mistake("triangle_gap", says="All n³ sums at once: one stop j at a time needs n² numbers.")
 def gap_all_at_once(distances):
     return float((distances[:, None, :] - distances[:, :, None] - distances[None]).max())
+
+
+@mistake("triangle_gap", says="Only three different places are tried: i, j and k may be equal.")
+def gap_of_different_places(distances):
+    n, gaps = len(distances), []
+    for j in range(n):
+        gap = np.delete(np.delete(distances - distances[:, j, None] - distances[j], j, axis=0), j, axis=1)
+        gaps.append(gap[~np.eye(n - 1, dtype=bool)].max())
+    return float(max(gaps))
+
+
+@mistake("triangle_gap", says="Only pairs above the diagonal, i < k, are looked at: the way back may be another.")
+def gap_above_the_diagonal(distances):
+    above = np.triu_indices(len(distances))
+    return max(float((distances - distances[:, j, None] - distances[j])[above].max()) for j in range(len(distances)))
+
+
+@mistake("triangle_gap", says="D is averaged with its transpose first: the way back may be another than the way there.")
+def gap_symmetrised(distances):
+    d = (distances + distances.T) / 2
+    return max(float((d - d[:, j, None] - d[j]).max()) for j in range(len(d)))
 
 
 # ---- invariances
@@ -586,6 +738,66 @@ def probe_reversed(metric, seed):
     return {name: not same for name, same in _probe(metric, seed).items()}
 
 
+@mistake("invariances", says="`scale` changes the rows of a only; a metric may ignore just their lengths.")
+def probe_scales_a_alone(metric, seed):
+    return _probe(metric, seed, scale=lambda x, r: x * np.where(np.arange(len(x)) < 13, 2.5, 1)[:, None])
+
+
+@mistake("invariances", says="`scale` changes the rows of b only; a metric may ignore just their lengths.")
+def probe_scales_b_alone(metric, seed):
+    return _probe(metric, seed, scale=lambda x, r: x * np.where(np.arange(len(x)) < 13, 1, 2.5)[:, None])
+
+
+@mistake(
+    "invariances",
+    says="The tolerance follows the largest value, not the largest absolute value: below 0 if all values are.",
+)
+def probe_tolerance_below_zero(metric, seed):
+    return _probe(metric, seed, same=lambda x, y: bool(np.abs(x - y).max() <= 1e-9 * x.max()))
+
+
+@mistake("invariances", says="`rescale` changes one coordinate only; a metric may not look at that one.")
+def probe_rescales_one_coordinate(metric, seed):
+    return _probe(metric, seed, rescale=lambda x, r: x * np.where(np.arange(x.shape[1]) == 0, 3.28, 1))
+
+
+@mistake("invariances", says="The rotation turns one plane only; a metric may see no more than that plane.")
+def probe_rotates_one_plane(metric, seed):
+    return _probe(metric, seed, rotate=_turn_one_plane)
+
+
+@mistake("invariances", says="Only two coordinates change places; a metric may treat just these alike.")
+def probe_swaps_two(metric, seed):
+    return _probe(metric, seed, permute=lambda x, r: x[:, [1, 0, *range(2, x.shape[1])]])
+
+
+@mistake(
+    "invariances", says="b is a copy of a: a metric that compares the two as a whole is 0 on them, whatever you do."
+)
+def probe_with_the_same_rows(metric, seed):
+    return _probe(metric, seed, twins=True)
+
+
+@mistake("invariances", says="The typical value is compared (a median); every one has to stay.")
+def probe_compares_medians(metric, seed):
+    return _probe(metric, seed, same=lambda x, y: bool(np.median(np.abs(x - y)) <= 1e-9 * np.abs(x).max()))
+
+
+@mistake(
+    "invariances", says="The tolerance is loose: a change by one in a thousand is a change. Rounding leaves 1e-15."
+)
+def probe_with_a_loose_tolerance(metric, seed):
+    return _probe(metric, seed, same=lambda x, y: bool(np.abs(x - y).max() <= 1e-2 * np.abs(x).max()))
+
+
+@mistake(
+    "invariances",
+    says="The tolerance is relative to each value by itself: a value near 0 moves by more than that from rounding.",
+)
+def probe_relative_to_each_value(metric, seed):
+    return _probe(metric, seed, same=lambda x, y: bool(np.allclose(y, x, rtol=1e-12, atol=0)))
+
+
 # ---- mips_to_cosine
 
 
@@ -669,6 +881,40 @@ def mips_zero_query(items, queries):
     with np.errstate(invalid="ignore"):
         asked = _f(queries) / np.linalg.norm(_f(queries), axis=1, keepdims=True)
     return _mips(items, queries)[0], np.hstack([asked, np.zeros((len(queries), 1))])
+
+
+@mistake(
+    "mips_to_cosine", says="U is the norm of the whole matrix (axis is missing), not the length of the longest row."
+)
+def mips_u_of_the_matrix(items, queries):
+    u = np.linalg.norm(_f(items)) or 1.0
+    rest = np.sqrt(np.maximum(0, 1 - (_lengths(items) / u) ** 2))
+    return np.hstack([_f(items) / u, rest]), _asked(queries)
+
+
+@mistake("mips_to_cosine", says="U is the longest of items and queries together; the queries' lengths play no part.")
+def mips_u_of_both(items, queries):
+    u = max(_u(items), _lengths(queries).max(initial=0.0))
+    rest = np.sqrt(np.maximum(0, 1 - (_lengths(items) / u) ** 2))
+    return np.hstack([_f(items) / u, rest]), _asked(queries)
+
+
+@mistake("mips_to_cosine", says="1 - |x/U| is what the length lacks; lengths add by squares: √(1 - |x/U|²).")
+def mips_lacks_the_length(items, queries):
+    u = _u(items)
+    return np.hstack([_f(items) / u, 1 - _lengths(items) / u]), _asked(queries)
+
+
+@mistake("mips_to_cosine", says="Counts are squared in their own type: in uint8, 20² is 144. Convert to float64 first.")
+def mips_in_the_type_of_the_counts(items, queries):
+    lengths = _f(np.sqrt((items**2).sum(axis=1, keepdims=True)))
+    u = lengths.max(initial=0.0) or 1.0
+    return np.hstack([items / u, np.sqrt(np.maximum(0, 1 - (lengths / u) ** 2))]), _asked(queries)
+
+
+@mistake("mips_to_cosine", says="The results are float32: seven digits. Results are float64.")
+def mips_returns_float32(items, queries):
+    return tuple(x.astype(np.float32) for x in _mips(items, queries))
 
 
 # ---- sign_bits
@@ -757,6 +1003,30 @@ def bits_around_the_mean(rows, bits, seed):
     return x > x.mean(axis=0)
 
 
+@mistake(
+    "sign_bits",
+    says="The normals are -1 or 1 in each coordinate: corners of a cube. Directions are not equally likely.",
+)
+def bits_from_signs(rows, bits, seed):
+    return _f(rows) @ np.random.default_rng(seed).choice([-1.0, 1.0], size=(rows.shape[1], bits)) > 0
+
+
+@mistake("sign_bits", says="The normals' mean is not 0: they prefer a direction.")
+def bits_from_shifted_normals(rows, bits, seed):
+    return _f(rows) @ np.random.default_rng(seed).normal(0.5, 1, size=(rows.shape[1], bits)) > 0
+
+
+@mistake("sign_bits", says="Seed 0 counts as no seed (`seed or None`): it gives other planes each time.")
+def bits_of_seed_zero_are_random(rows, bits, seed):
+    return _f(rows) @ np.random.default_rng(seed or None).normal(size=(rows.shape[1], bits)) > 0
+
+
+@mistake("sign_bits", says="Bit k has the seed `seed + k`: the next seed gives the same planes, one place on.")
+def bits_of_neighbouring_seeds(rows, bits, seed):
+    normals = [np.random.default_rng(seed + k).normal(size=rows.shape[1]) for k in range(bits)]
+    return _f(rows) @ np.array(normals).T > 0
+
+
 # ---- the same mistakes in other words: each must be caught, and named as the one it is
 
 
@@ -800,6 +1070,27 @@ def divides_where_positive(rows):
     return np.divide(_f(rows), lengths, out=np.zeros(rows.shape), where=lengths > 0)
 
 
+@alike("normalizes_counts_in_their_type")
+def adds_squares_of_counts(rows):
+    lengths = np.sqrt(np.array([sum(x * x) for x in rows]).reshape(len(rows), 1))
+    return rows / np.where(lengths == 0, 1, lengths)
+
+
+@alike("normalizes_with_a_floor")
+def keeps_above_the_smallest_float32(rows):
+    return _f(rows) / np.maximum(_lengths(rows), np.finfo(np.float32).tiny)
+
+
+@alike("cosine_hides_nan")
+def clips_with_fmin(a, b):
+    return np.fmax(np.fmin(_unit(a) @ _unit(b).T, 1), -1)
+
+
+@alike("cosine_rounded")
+def rounds_to_nine_places(a, b):
+    return np.round(_unit(a) @ _unit(b).T, 9)
+
+
 @alike("euclidean_expanded")
 def squares_from_a_product(a, b):
     a, b = _f(a), _f(b)
@@ -814,6 +1105,27 @@ def root_of_whatever_comes(a, b):
         return (np.square(a).sum(1, keepdims=True) - 2 * (a @ b.T) + np.square(b).sum(1)) ** 0.5
 
 
+@alike("euclidean_unsigned")
+def lists_rows_of_counts(a, b):
+    return np.array([np.sqrt(((b - row) ** 2).sum(axis=1)) for row in a])
+
+
+@alike("euclidean_unsigned")
+def broadcasts_counts(a, b):
+    return np.sqrt(((a[:, None] - b[None]) ** 2).sum(-1))
+
+
+@alike("euclidean_unsigned")
+def expands_counts(a, b):
+    with np.errstate(invalid="ignore"):
+        return np.sqrt((a**2).sum(1)[:, None] + (b**2).sum(1) - 2.0 * a @ b.T)
+
+
+@alike("euclidean_broadcast")
+def four_blocks(a, b):
+    return np.concatenate([np.sqrt(((_f(x)[:, None] - _f(b)) ** 2).sum(-1)) for x in np.array_split(a, 4)])
+
+
 @alike("euclidean_broadcast")
 def norm_over_the_last_axis(a, b):
     return np.linalg.norm(_f(a)[:, None, :] - _f(b), axis=-1)
@@ -823,6 +1135,11 @@ def norm_over_the_last_axis(a, b):
 def subtracts_counts_in_blocks(a, b):
     blocks = [np.abs(a[i : i + 4, None] - b).sum(axis=2, dtype=np.float64) for i in range(0, len(a), 4)]
     return np.concatenate([*blocks, np.zeros((0, len(b)))])
+
+
+@alike("manhattan_unsigned")
+def broadcasts_counts_to_blocks(a, b):
+    return _f(np.abs(a[:, None] - b[None]).sum(-1))
 
 
 @alike("manhattan_broadcast")
@@ -859,6 +1176,11 @@ def trusts_the_way_back(distances):
     return float(max(distances[i, k] - distances[i, j] - distances[k, j] for i in n for j in n for k in n))
 
 
+@alike("gap_turned")
+def largest_difference_either_way(distances):
+    return max(float(np.abs(distances - distances[:, j, None] - distances[j]).max()) for j in range(len(distances)))
+
+
 @alike("probe_rotates_by_any_matrix")
 def uses_a_gaussian_as_a_rotation(metric, seed):
     return _probe(metric, seed + 1, rotate=lambda x, r: x @ (r.normal(size=(x.shape[1],) * 2) / x.shape[1] ** 0.5))
@@ -889,6 +1211,17 @@ def unit_items(items, queries):
     return np.c_[x, np.sqrt(np.maximum(0, 1 - (x**2).sum(1))).round(6) * 0], _asked(queries)
 
 
+@alike("mips_in_the_type_of_the_counts")
+def squares_counts_everywhere(items, queries):
+    def lengths(rows):
+        found = _f(np.sqrt((rows**2).sum(axis=1, keepdims=True)))
+        return np.where(found == 0, 1, found)
+
+    u = lengths(items).max()
+    rest = np.sqrt(np.maximum(0, 1 - ((items / u) ** 2).sum(axis=1, keepdims=True)))
+    return np.hstack([items / u, rest]), np.hstack([queries / lengths(queries), np.zeros((len(queries), 1))])
+
+
 @alike("bits_from_a_cube")
 def random_numbers_around_zero(rows, bits, seed):
     r = np.random.default_rng(seed + 7)
@@ -900,6 +1233,10 @@ def random_numbers_around_zero(rows, bits, seed):
 
 def _f(x):
     return x.astype(np.float64)
+
+
+def _f_if_whole(x):
+    return x if x.dtype.kind == "f" else _f(x)
 
 
 def _over(rows, lengths):
@@ -953,13 +1290,22 @@ def _changes(positive=False):
     }
 
 
+def _turn_one_plane(x, r):
+    turn = np.eye(x.shape[1])
+    turn[:2, :2] = [[0.6, -0.8], [0.8, 0.6]]
+    return x @ turn
+
+
 def _same(x, y):
     return bool(np.abs(x - y).max() <= 1e-9 * np.abs(x).max())
 
 
-def _probe(metric, seed, share=0.6, positive=False, same=_same, **other):
+def _probe(metric, seed, share=0.6, positive=False, same=_same, twins=False, **other):
     rng = np.random.default_rng(seed)
     rows = _draw(rng, share, positive)
+    if twins:
+        rows[13:26] = rows[:13]
+        rows = rows[:26]
     before = metric(rows[:13], rows[13:])
     found = {}
     for name, change in (_changes(positive) | other).items():

@@ -94,10 +94,9 @@ def save(made: Any, name: str, see: str) -> None:
 
 
 def contrast(lab: ModuleType, rows: Rows, queries: int = 100) -> float:
-    """(farthest - nearest) / nearest of the distances from a query to all other rows; the median over the queries."""
+    """How many times as far as the nearest of the other rows the farthest is from a query; the median over the queries."""
     distances = lab.euclidean(rows[:queries], rows[queries:])
-    nearest = distances.min(axis=1)
-    return float(np.median((distances.max(axis=1) - nearest) / nearest))
+    return float(np.median(distances.max(axis=1) / distances.min(axis=1)))
 
 
 def draw_concentration(lab: ModuleType, real: Rows, name: str) -> None:
@@ -112,9 +111,10 @@ def draw_concentration(lab: ModuleType, real: Rows, name: str) -> None:
         distances = lab.euclidean(rows[:200], rows[200:]).ravel()
         left.hist(
             distances / distances.mean(),
-            bins=60,
+            bins=150,
             range=(0, 2.5),
             density=True,
+            histtype="stepfilled",
             color=colour,
             alpha=0.65,
             label=f"d = {d}",
@@ -138,13 +138,14 @@ def draw_concentration(lab: ModuleType, real: Rows, name: str) -> None:
         right.loglog(x, y, style, color=colour, lw=2.2, label=label)
     right.legend(frameon=False)
     right.set(title=f"Real vectors keep more contrast ({n:,} of each)", xlabel="dimensions d (log scale)",
-              ylabel="(farthest - nearest) / nearest, median")  # fmt: skip
+              ylabel="farthest / nearest distance, median (log scale)")  # fmt: skip
     right.set_xticks(sizes, [str(d) for d in sizes])
+    right.set_yticks([1, 10, 100], ["1", "10", "100"])
     right.minorticks_off()
     at = known[-1]
-    see = (f"For the median query among random vectors, the farthest of {n - 100:,} is {1 + random[0]:.0f} times as far as the nearest at d = 2, "
-           f"{1 + random[sizes.index(at)]:.2f} times at d = {at}.\n  {name}: {1 + measured[-1]:.2f} times at d = {at}; "
-           f"with each coordinate shuffled {1 + mixed[-1]:.2f}.")  # fmt: skip
+    see = (f"For the median query among random vectors, the farthest of {n - 100:,} is {random[0]:.0f} times as far as the nearest at d = 2, "
+           f"{random[sizes.index(at)]:.2f} times at d = {at}.\n  {name}: {measured[-1]:.2f} times at d = {at}; "
+           f"with each coordinate shuffled {mixed[-1]:.2f}.")  # fmt: skip
     save(made, "concentration.png", see)
 
 
@@ -172,12 +173,13 @@ def draw_angles(lab: ModuleType, real: Rows, name: str) -> None:
     right.hist(cosines, bins=121, range=(-1, 1), density=True, color=PINK, alpha=0.65, label=name)
     right.plot(x, cosine_density(x, d), color=BLUE, lw=2, label=f"random directions, d = {d}")
     right.set(title=f"{name}: mean {cosines.mean():.2f}, std {cosines.std():.2f}", xlabel="cosine", ylabel="density")
+    right.set_ylim(top=1.3 * right.get_ylim()[1])  # room for the legend above the peak
     right.legend(frameon=False, loc="upper right")
     from scipy.stats import beta
 
     high = 3 / d**0.5
     chance = beta.sf((1 + high) / 2, (d - 1) / 2, (d - 1) / 2)
-    see = (f"In {d} dimensions, two random directions have a cosine above {high:.2f} once in {1 / chance:,.0f} pairs; "
+    see = (f"In {d} dimensions, two random directions have a cosine above {high:.4g} once in {1 / chance:,.0f} pairs; "
            f"{name}: once in {1 / np.mean(cosines > high):,.0f}.\n  The mean there is {cosines.mean():.3f}: "
            "what a cosine of 0.3 is worth depends on its distribution.")  # fmt: skip
     save(made, "angles.png", see)
@@ -263,78 +265,78 @@ def draw_unit(lab: ModuleType, raw: Rows, name: str) -> None:
 # ---- search by hashing
 
 
-def searched(
-    lab: ModuleType, items: Rows, queries: Rows, bits: int, tables: int
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """For each way: the share of items examined and the share of the ten largest dot products found, table by table."""
+EXAMINED = np.linspace(0, 0.25, 101)  # shares of the items
+WAYS = ("one more coordinate (simple-LSH)", "vectors as they are", "no hashing: the longest first")
+
+
+def searched(lab: ModuleType, items: Rows, queries: Rows, bits: int, tables: int, seed: int) -> dict[str, np.ndarray]:
+    """For each way the share of the ten largest dot products that is found among EXAMINED shares of the items."""
     truth = top(lab.dot(queries, items))
     made = {}
-    for way, (x, q) in {
-        "one more coordinate (simple-LSH)": lab.mips_to_cosine(items, queries),
-        "vectors as they are": (items, queries),
-    }.items():
-        with doing(f"hashing {len(x):,} items: {way}"):
-            index = lab.HyperplaneIndex(x, bits, tables)
-            found = [index.candidates(query) for query in q]
-        examined = np.array([[len(c) / len(x) for c in growing] for growing in found]).mean(axis=0)
-        hit = np.array([[len(c & t) / len(t) for c in growing] for growing, t in zip(found, truth)]).mean(axis=0)
-        made[way] = (examined, hit)
-    place = np.empty(len(items), dtype=int)
-    place[np.argsort(-np.linalg.norm(items, axis=1))] = np.arange(len(items))
-    places = np.array([[place[i] for i in t] for t in truth])
-    shares = np.linspace(0, 0.3, 61)
-    made["no hashing: the longest first"] = (
-        shares,
-        np.array([(places < share * len(items)).mean() for share in shares]),
-    )
+    for way, (x, q) in zip(WAYS, (lab.mips_to_cosine(items, queries), (items, queries))):
+        index = lab.HyperplaneIndex(x, bits, tables, seed)
+        found = [index.candidates(query) for query in q]
+        examined = np.mean([[len(c) / len(x) for c in growing] for growing in found], axis=0)  # table by table
+        hit = np.mean([[len(c & t) / len(t) for c in growing] for growing, t in zip(found, truth)], axis=0)
+        made[way] = np.interp(EXAMINED, [0, *examined], [0, *hit])
+    place = np.argsort(np.argsort(-np.linalg.norm(items, axis=1)))
+    places = np.array([place[list(t)] for t in truth])
+    made[WAYS[2]] = np.array([(places < share * len(items)).mean() for share in EXAMINED])
     return made
 
 
-def draw_mips(lab: ModuleType, raw: Rows, name: str, bits: int = 10, tables: int = 96) -> None:
-    """Left: one bit, measured against 1 - θ/π.  Then the ten largest dot products, found among few candidates."""
-    rng = np.random.default_rng(3)
-    made, (left, middle, right) = figure(3, (15, 4.6))
+def draw_mips(lab: ModuleType, raw: Rows, name: str, bits: int = 10, tables: int = 96, draws: int = 4) -> None:
+    """Left: one bit, measured against 1 - θ/π.  Then the ten largest dot products, found among few candidates: two
+    ways for lengths to be spread, in few dimensions and in many, each the average of some draws."""
+    from tqdm import tqdm
+
+    made, old = figure(1, (15, 8))
+    old.remove()
+    panels = made.subplot_mosaic([["bits", "00", "01"], ["bits", "10", "11"]], width_ratios=[1.1, 1, 1])
+    left = panels["bits"]
     angles = np.linspace(0, np.pi, 25)
     signs = lab.sign_bits(np.column_stack([np.cos(angles), np.sin(angles)]), 4000, 5)
     agree = (signs == signs[0]).mean(axis=1)
-    left.plot(np.degrees(angles), 1 - angles / np.pi, color="black", lw=1.2, label="1 - θ/π")
-    left.plot(np.degrees(angles), agree, "o", color=BLUE, label="one bit, 4,000 planes")
-    left.plot(
-        np.degrees(angles),
-        (1 - angles / np.pi) ** bits,
-        color=PINK,
-        lw=1.5,
-        ls="--",
-        label=f"{bits} bits at once, exact",
-    )
-    left.set(
-        title="A bit agrees as often as the angle says", xlabel="angle θ, degrees", ylabel="probability of agreeing"
-    )
+    degrees = np.degrees(angles)
+    left.plot(degrees, 1 - angles / np.pi, color="black", lw=1.2, label="1 - θ/π")
+    left.plot(degrees, agree, "o", color=BLUE, label="one bit, 4,000 planes")
+    at_once = (1 - angles / np.pi) ** bits
+    left.plot(degrees, at_once, color=PINK, lw=1.5, ls="--", label=f"{bits} bits at once, exact")
+    left.set(title="A bit agrees as often as the angle says", xlabel="angle θ, degrees",
+             ylabel="probability of agreeing")  # fmt: skip
     left.legend(frameon=False)
-    directions = lab.normalize(rng.normal(size=(len(raw), 8)))
-    lengths = rng.uniform(0.1, 1, size=(len(raw), 1))
-    mixed = raw[rng.permutation(len(raw))]
-    sets = {
-        "Random directions in d = 8, random lengths": (middle, directions[100:] * lengths[100:], directions[:100]),
-        name: (right, mixed[100:], mixed[:100]),
-    }
     lines = [
-        f"The bits agree as 1 - θ/π says; the largest difference is {np.abs(agree - (1 - angles / np.pi)).max():.3f}."
+        f"The bits agree as 1 - θ/π says; the largest difference is {np.abs(agree - (1 - angles / np.pi)).max():.3f}.",
+        f"Of the ten largest dot products, found among 5 % of {len(raw) - 100:,} items: the average of {draws} draws (and their range).",
+        f"{'':32s}{'longest / median':>18s}" + "".join(f"{way.split(' (')[0].split(': ')[-1]:>22s}" for way in WAYS),
     ]
-    for title, (axis, items, queries) in sets.items():
-        found = searched(lab, items, queries, bits, tables)
-        for (way, (examined, hit)), colour, style in zip(found.items(), (BLUE, ORANGE, GREY), ("-", "-", "--")):
-            axis.plot(100 * examined, 100 * hit, color=colour, lw=2.2, ls=style, label=way)
+    few, many = min(8, raw.shape[1]), raw.shape[1]
+    cells = [("random directions", d) for d in (few, many)] + [(name, d) for d in (few, many)]
+    for (what, d), panel in zip(tqdm(cells, "hashing", leave=False, disable=None), ("00", "01", "10", "11")):
+        rounds, spreads = [], []
+        for seed in range(draws):
+            rng = np.random.default_rng([3, seed])
+            rows = raw[rng.permutation(len(raw)), :d]
+            if what != name:
+                rows = lab.normalize(rng.normal(size=rows.shape)) * rng.uniform(0.1, 1, size=(len(rows), 1))
+            lengths = np.linalg.norm(rows[100:], axis=1)
+            spreads.append(lengths.max() / np.median(lengths))
+            rounds.append(searched(lab, rows[100:], rows[:100], bits, tables, seed))
+        axis = panels[panel]
+        averages = [np.mean([found[way] for found in rounds], axis=0) for way in WAYS]
+        for way, y, colour, style in zip(WAYS, averages, (BLUE, ORANGE, GREY), ("-", "-", "--")):
+            axis.plot(100 * EXAMINED, 100 * y, color=colour, lw=2.2, ls=style, label=way)
         axis.plot([0, 100], [0, 100], color="black", ls=":", lw=1, label="candidates at random")
-        axis.set(
-            xlabel="items examined, %", ylabel="of the ten largest dot products found, %", xlim=(0, 25), ylim=(0, 102)
-        )
-        at = 0.05
-        cells = [f"{np.interp(at, *both):.0%} {way}" for way, both in found.items()]
-        spread = np.linalg.norm(items, axis=1)
-        axis.set_title(f"{title}\nlongest / median length: {spread.max() / np.median(spread):.1f}")
-        lines.append(f"{title}: with {at:.0%} of {len(items):,} items examined, found: {'; '.join(cells)}.")
-    middle.legend(loc="lower right", fontsize=10, framealpha=1, edgecolor="none")
+        axis.axvline(5, color="black", lw=0.8)
+        axis.set(title=f"{what}, d = {d}: longest / median {np.mean(spreads):.1f}", xlim=(0, 25), ylim=(0, 102))
+        axis.set(xlabel="items examined, %", ylabel="of the ten largest found, %")
+        at = [100 * found[way][np.searchsorted(EXAMINED, 0.05)] for way in WAYS for found in rounds]
+        drawn = np.reshape(at, (len(WAYS), draws))
+        shown = [f"{x.mean():.0f} % ({x.min():.0f}-{x.max():.0f})" for x in drawn]
+        label = f"  {what}, d = {d}"
+        lines.append(f"{label:32s}{np.mean(spreads):18.1f}" + "".join(f"{x:>22s}" for x in shown))
+    handles, labels = panels["00"].get_legend_handles_labels()
+    made.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     save(made, "mips.png", "\n  ".join(lines))
 
 

@@ -1,6 +1,7 @@
 """What people really get wrong in lab 1.4.  Each replaces one function of solution.py, and its task must catch it."""
 
 import math
+import sys
 
 import torch
 from torch import nn
@@ -342,6 +343,12 @@ def mean_is_a_sum(x, mask):
     return torch.where(mask[..., None], x, 0.0).sum(1)
 
 
+@mistake("masked_mean", says="A kept number that happens to be 0 is not counted: count the mask, not what it kept.")
+def mean_of_nonzeros(x, mask):
+    kept = torch.where(mask[..., None], x, 0.0)
+    return kept.sum(1) / (kept != 0).sum(1).clamp(min=1)
+
+
 @mistake("masked_mean", says="The padding is zeroed in place: your function changes its caller's tensor.")
 def mean_in_place(x, mask):
     x[~mask] = 0.0
@@ -511,6 +518,30 @@ def linear_adds_row_by_row(X, y, w, b):
     return loss, dw, db
 
 
+@mistake("linear_gradients", says="dw is a sum over the rows: its 1/n is missing (db has it).")
+def linear_dw_is_a_sum(X, y, w, b):
+    loss, dw, db = _linear(X, y, w, b)
+    return loss, dw * len(y), db
+
+
+@mistake("linear_gradients", says="db is a sum over the rows: its 1/n is missing (dw has it).")
+def linear_db_is_a_sum(X, y, w, b):
+    loss, dw, db = _linear(X, y, w, b)
+    return loss, dw, db * len(y)
+
+
+@mistake("linear_gradients", says="db lacks the factor 2 of the derivative of a square (dw has it).")
+def linear_db_without_two(X, y, w, b):
+    loss, dw, db = _linear(X, y, w, b)
+    return loss, dw, db / 2
+
+
+@mistake("linear_gradients", says="dw is divided by the number of features; the mean is over the n rows.")
+def linear_divides_by_features(X, y, w, b):
+    loss, dw, db = _linear(X, y, w, b)
+    return loss, dw * len(y) / X.shape[1], db
+
+
 @mistake("linear_gradients", says="The loss is a sum of squares; it must be their mean.")
 def linear_loss_is_a_sum(X, y, w, b):
     loss, dw, db = _linear(X, y, w, b)
@@ -591,6 +622,13 @@ def model_unregistered(self, d):
     nn.Module.__init__(self)
     w, b = torch.randn(d, 1, requires_grad=True), torch.randn(1, requires_grad=True)
     self.linear = lambda X: X @ w + b
+
+
+@alike("model_unregistered")
+def model_of_plain_tensors(self, d):
+    nn.Module.__init__(self)
+    self.w, self.b = torch.randn(d, 1, requires_grad=True), torch.zeros(1, requires_grad=True)
+    self.linear = lambda X: X @ self.w + self.b
 
 
 @alike("model_unregistered")
@@ -739,6 +777,16 @@ def fit_one_step_too_few(model, X, y, lr, steps):
     return _fit(model, lr, steps - 1, lambda: _mse(model, X, y))
 
 
+@mistake("fit", says="It stops when the loss no longer falls; `steps` steps were asked for, and as many losses.")
+def fit_stops_early(model, X, y, lr, steps):
+    losses = []
+    while len(losses) < steps:
+        losses += _fit(model, lr, 1, lambda: _mse(model, X, y))
+        if len(losses) > 1 and losses[-1] >= losses[-2]:
+            break
+    return losses
+
+
 @mistake("fit", says="The list holds loss tensors with their graphs: memory grows with each step. Keep loss.item().")
 def fit_keeps_graphs(model, X, y, lr, steps):
     return _fit(model, lr, steps, lambda: _mse(model, X, y), item=False)
@@ -816,6 +864,12 @@ def pow_loses_the_sign(self, exponent):
     return type(self)(self.data**exponent, ((self, slope),), "**")
 
 
+@mistake("arithmetic", of="Value.__pow__", says="n · xⁿ / x divides by zero at x = 0; n · xⁿ⁻¹ does not.")
+def pow_by_division(self, exponent):
+    out = self.data**exponent
+    return type(self)(out, ((self, exponent * out / self.data),), "**")
+
+
 @mistake("arithmetic", of="Value.__sub__", says="The derivative of a - b with respect to b is -1, not 1.")
 def sub_like_add(self, other):
     other = self.of(other)
@@ -834,6 +888,15 @@ def rsub_order(self, other):
 @alike("rsub_order")
 def rsub_is_sub(self, other):
     return self + (-other)
+
+
+@mistake(
+    "arithmetic",
+    of="Value.__rsub__",
+    says="`other - self` with a plain number asks self for __rsub__ again, for ever; wrap the number first: Value(other).",
+)
+def rsub_asks_itself(self, other):
+    return other - self
 
 
 @mistake(
@@ -863,6 +926,15 @@ def div_without_square(self, other):
 )
 def rdiv_order(self, other):
     return self / other
+
+
+@mistake(
+    "arithmetic",
+    of="Value.__rtruediv__",
+    says="`other / self` with a plain number asks self for __rtruediv__ again, for ever; wrap the number first.",
+)
+def rdiv_asks_itself(self, other):
+    return other / self
 
 
 # ---- functions
@@ -907,6 +979,21 @@ def log_base_ten(self):
 def log_of_the_result(self):
     out = math.log(self.data)
     return type(self)(out, ((self, 1 / out),), "log")
+
+
+LITTLE_MORE = "A small number is added to keep log from 0: small arguments get a wrong value and a wrong slope."
+
+
+@mistake("functions", of="Value.log", says=LITTLE_MORE)
+def log_of_a_little_more(self):
+    x = self.data + 1e-8
+    return type(self)(math.log(x), ((self, 1 / x),), "log")
+
+
+@mistake("functions", of="Value.log", says=LITTLE_MORE)
+def log_of_very_little_more(self):
+    x = self.data + 1e-12
+    return type(self)(math.log(x), ((self, 1 / x),), "log")
 
 
 @mistake(
@@ -972,6 +1059,36 @@ def backward_breadth_first(self):
 @mistake(
     "backward",
     of="Value.backward",
+    says="Breadth first is not topological: a value hands on its .grad before all of it has arrived (and what an earlier pass left in it, too).",
+)
+def backward_breadth_first_into_grad(self):
+    self.grad = 1.0
+    queue, seen = [self], {self}
+    for v in queue:
+        for p, d in v.parents:
+            p.grad += d * v.grad
+            if p not in seen:
+                seen.add(p)
+                queue.append(p)
+
+
+@mistake(
+    "backward",
+    of="Value.backward",
+    says="A value that is used twice stands in the queue twice, and hands on its whole .grad each time.",
+)
+def backward_queue_without_seen(self):
+    self.grad = 1.0
+    queue = [self]
+    for v in queue:
+        for p, d in v.parents:
+            p.grad += d * v.grad
+            queue.append(p)
+
+
+@mistake(
+    "backward",
+    of="Value.backward",
     says="Depth first on the way down (preorder): a value goes before others that still owe it a gradient. Note it after its parents, then reverse.",
 )
 def backward_preorder(self):
@@ -1015,6 +1132,20 @@ def backward_recursive(self):
 
     visit(self)
     _push(order[::-1])
+
+
+@mistake(
+    "backward",
+    of="Value.backward",
+    says="Still recursive: a higher limit only moves the end, and a deep enough graph takes the interpreter with it.",
+)
+def backward_raises_the_limit(self):
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(100_000)
+    try:
+        backward_recursive(self)
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 @alike("backward_recursive")
@@ -1072,6 +1203,19 @@ def backward_starts_anew(self):
     order = _order(self)
     for v in order:
         v.grad = 0.0
+    _push(order[::-1])
+
+
+@mistake(
+    "backward",
+    of="Value.backward",
+    says="The values in between, or the result, start from zero at each pass: every .grad must add up, not the inputs' alone.",
+)
+def backward_forgets_between(self):
+    order = _order(self)
+    for v in order:
+        if v.parents:
+            v.grad = 0.0
     _push(order[::-1])
 
 
@@ -1190,6 +1334,23 @@ def mlp_bias_not_summed(X, y, W1, b1, W2, b2):
 def mlp_bias_averaged(X, y, W1, b1, W2, b2):
     loss, (dW1, _, dW2, _), dlogits, dz = _mlp_parts(X, y, W1, b1, W2, b2)
     return loss, (dW1, dz.mean(0), dW2, dlogits.mean(0))
+
+
+@mistake(
+    "mlp_gradients",
+    says="p is divided by n, but the 1 of the target is not: (p - onehot) / n divides both.",
+)
+def mlp_target_not_divided(X, y, W1, b1, W2, b2):
+    return _mlp(X, y, W1, b1, W2, b2, target=float(len(y)))
+
+
+@mistake(
+    "mlp_gradients",
+    says="db1 is summed before the tanh's derivative: the bias stands inside the tanh, so sum dz, not dhidden.",
+)
+def mlp_db1_outside_the_tanh(X, y, W1, b1, W2, b2):
+    loss, (dW1, _, dW2, db2), dlogits, _ = _mlp_parts(X, y, W1, b1, W2, b2)
+    return loss, (dW1, (dlogits @ W2.T).sum(0), dW2, db2)
 
 
 @mistake("mlp_gradients", says="The derivative of tanh is taken at its input: 1 - z² instead of 1 - tanh(z)².")

@@ -1,6 +1,6 @@
 """Tensors and gradients: ten puzzles in broadcasting, a regression, an autograd engine, and an MLP's backward by hand.
 
-Run:  python solution.py                          # the engine's graph, two trainings, three pictures in artifacts/
+Run:  python solution.py                          # the engine's graph, two trainings, two pictures in artifacts/
       python solution.py --graph "(a*b + c).tanh()" a=2 b=-3 c=6.5     # values and gradients of your own expression
       python solution.py --views                  # view or copy, detach, no_grad, accumulation: what torch prints
       python solution.py --engines                # three ways to the same gradient: do they agree, what do they cost?
@@ -44,6 +44,8 @@ def causal_mask(n: int) -> Bool[Tensor, "n n"]:
 def one_hot(ids: Int[Tensor, "*batch"], classes: int) -> Float[Tensor, "*batch classes"]:
     """A row with a single 1.0 for each id.  `one_hot(ids, V) @ table` is what an embedding layer computes.
 
+    Not allowed: torch.nn.functional.one_hot.
+
     >>> one_hot(torch.tensor([2, 0]), 3).tolist()
     [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     """
@@ -57,6 +59,7 @@ def pairwise_distances(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Floa
     """The Euclidean distance between every row of a and every row of b.  Retrieval ranks passages by it.
 
     Exact for close points far from the origin too, where |a|² + |b|² - 2a·b loses all its digits.
+    Not allowed: torch.cdist.
 
     >>> pairwise_distances(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0], [0.0, 1.0]])).tolist()
     [[5.0, 1.0]]
@@ -70,7 +73,8 @@ def pairwise_distances(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Floa
 def row_softmax(scores: Float[Tensor, "n m"]) -> Float[Tensor, "n m"]:
     """exp, divided by its sum over each row.  Any finite scores, and -inf for what must get nothing (not a whole row).
 
-    Every attention weight and every next-token probability is one of these.
+    Every attention weight and every next-token probability is one of these.  Not allowed: torch's softmax and
+    log_softmax, under any of their names.
 
     >>> row_softmax(torch.tensor([[0.0, 0.0], [1000.0, -math.inf]])).tolist()
     [[0.5, 0.5], [1.0, 0.0]]
@@ -270,7 +274,7 @@ class Value:
         ### END SOLUTION
 
     def __pow__(self, exponent: float) -> Value:
-        """self to the power of a plain number (not a Value)."""
+        """self to the power of a plain number, not a Value and not 0."""
         # TODO: one parent only.
         ### BEGIN SOLUTION
         return Value(self.data**exponent, ((self, exponent * self.data ** (exponent - 1)),), f"**{exponent:g}")
