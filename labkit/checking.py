@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from labkit.catalog import Lab
 from labkit.kitchen import Kitchen
 from labkit.progress import Progress
 from labkit.report import Failure, as_typed
-from labkit.runner import Result, Spec
+from labkit.runner import LOADING, Result, Spec
 
 PRINTED = 12  # lines of what the lab printed that are shown
 
@@ -30,11 +31,34 @@ def failure(
     likely: list[tuple[str, str]] = []
     if failed.seen.failures and failed.status in ("wrong", "crashed", "slow"):
         progress("comparing with known mistakes …")
-        cache = base / ".lab" / "cache"
-        listed, known = diagnose.catalogue(source(), spec, failed.task.name, cache=cache)
+        try:
+            listed, known = diagnose.catalogue(source(), spec, failed.task.name, cache=base / ".lab" / "cache")
+        except OSError:  # .lab cannot be written: then nothing is kept
+            listed, known = diagnose.catalogue(source(), spec, failed.task.name)
         names = diagnose.best(failed.seen, known)
         likely = [(f"{spec.lab.id}/{n}", listed[n].says) for n in names] if len(names) == 1 else []
     return report.failure(spec.lab, spec, failed, likely)
+
+
+def remember(progress: Progress, lab: Lab, file_hash: str, results: list[Result]) -> str:
+    """Records what passed.  Returns a sentence for the learner when that was not possible, else "".
+
+    A file that does not load says nothing about its tasks: after a slip in the syntax, what passed before still counts.
+    """
+    ran = [r for r in results if r.seen.records]
+    if ran and all((LOADING, 0) in r.seen.records for r in ran):
+        return ""
+    try:
+        progress.record(lab, file_hash, {r.task.name: r.status == "passed" for r in results})
+    except OSError as e:
+        return f"What passed is not remembered: {trouble(e)}"
+    return ""
+
+
+def trouble(e: OSError) -> str:
+    """What is wrong with a file, in one sentence with the command that finds out more."""
+    where = f": {as_typed(Path(os.fsdecode(e.filename)))}" if isinstance(e.filename, (str, bytes)) else ""
+    return f"{e.strerror or e}{where}.  `lab doctor` looks for what is wrong."
 
 
 def printed(shown: Failure | None) -> str:

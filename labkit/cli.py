@@ -27,6 +27,10 @@ def main(argv: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without ✓ gets a ? for it, not a traceback
             stream.reconfigure(errors="replace")
+    if (
+        sys.stdin is None
+    ):  # `lab check <&-`: a file that is opened later must not become number 0, which children replace
+        sys.stdin = open(os.devnull)  # noqa: SIM115 - for as long as the program runs
     try:
         args = _parser().parse_args(argv)
         code: int = args.run(args)
@@ -39,9 +43,17 @@ def main(argv: list[str] | None = None) -> int:
         report.progress_line("")
         print("stopped; nothing was changed.", file=sys.stderr)
         return 130
+    except ModuleNotFoundError as e:  # after a pull that adds a package
+        print(f"lab needs {e.name or e}, which is not installed here: `make lab` installs it.", file=sys.stderr)
+        return 2
     except BrokenPipeError:  # `lab list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
+    except OSError as e:  # a folder that cannot be written, a full disk
+        from labkit import checking
+
+        print(checking.trouble(e), file=sys.stderr)
+        return 2
 
 
 class _Parser(argparse.ArgumentParser):
@@ -164,8 +176,8 @@ def check(args: argparse.Namespace) -> int:
         shown = checking.failure(base, spec, results, lambda: source, report.progress_line)
     report.progress_line("")
     progress = Progress(base)
-    if own:
-        progress.record(lab, before, {r.task.name: r.status == "passed" for r in results})
+    if own and (unsaved := checking.remember(progress, lab, before, results)):
+        print(unsaved, file=sys.stderr)
     passed = all(r.status == "passed" for r in results)
     if args.json:
         print(json.dumps(report.as_json(lab, str(file), before, results, shown), indent=1))

@@ -15,6 +15,7 @@ import importlib.abc
 import importlib.util
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
@@ -61,7 +62,8 @@ def _uses(source: str | bytes, names: list[str], given: str) -> list[tuple[int, 
 
 def _parse(source: str | bytes) -> ast.Module:
     try:
-        return ast.parse(source)
+        with warnings.catch_warnings(action="ignore"):  # they would come once per parse, in the middle of a page
+            return ast.parse(source)
     except (SyntaxError, ValueError):
         return ast.Module([], [])
 

@@ -21,6 +21,7 @@ class Keys:
         self.fd = -1
         self.resumed = False  # the program was stopped by Ctrl-Z and goes on: the screen is not ours any more
         self._before: list[Any] = []
+        self._handler: Any = None
         self._typed = ""  # keys that came faster than they were asked for
 
     @property
@@ -29,22 +30,24 @@ class Keys:
         return self.fd >= 0
 
     def __enter__(self) -> Keys:
-        with contextlib.suppress(ImportError, ValueError, OSError):
+        try:
             import termios
-
-            if sys.stdin.isatty():
+        except ImportError:
+            return self
+        with contextlib.suppress(ValueError, OSError, termios.error):  # stdin is closed, or the terminal behind it gone
+            if sys.stdin and sys.stdin.isatty():
                 fd = sys.stdin.fileno()
                 self._before = termios.tcgetattr(fd)
                 self.fd = fd
                 self._single_keys()
-                signal.signal(signal.SIGCONT, self._continued)
+                self._handler = signal.signal(signal.SIGCONT, self._continued)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, trace: TracebackType | None) -> None:
         if self.on:
             import termios
 
-            signal.signal(signal.SIGCONT, signal.SIG_DFL)
+            signal.signal(signal.SIGCONT, self._handler or signal.SIG_DFL)
             with contextlib.suppress(termios.error):  # the terminal was closed
                 termios.tcsetattr(self.fd, termios.TCSADRAIN, self._before)
 

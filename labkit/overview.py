@@ -64,24 +64,25 @@ def list_page(base: Path, out: TextIO) -> None:
             symbol, words = "◐", "begun"
         else:
             symbol, words = "·", "not started"
-        if progress.changed(lab):
-            symbol, words = ("✓" if progress.done(lab) else "◐"), "changed since it passed"
-        if shown := [t for t in progress.given_up(lab) if t not in progress.passed(lab)]:
-            words += f", reference shown of {', '.join(shown)}"
-        if lab.missing_extras:
-            words += f" (unavailable here: pip install {' '.join(lab.missing_extras)})"
         print(
-            f"  {paint.symbol(symbol)} {lab.id:5} {lab.title:{width}}  {points:3}/{lab.points:<3} points"
-            f"  {lab.minutes:4} min  {words}",
+            f"  {paint.symbol(symbol)} {lab.id:4} {lab.title:{width}} {points:3}/{lab.points:<3}{lab.minutes:4} min  {words}",
             file=out,
         )
+        if progress.changed(lab):
+            print("         changed since it passed", file=out)
+        if given_up := [t for t in progress.given_up(lab) if t not in progress.passed(lab)]:
+            print(f"         reference shown of {', '.join(given_up)}", file=out)
+        if lab.missing_extras:
+            print(f"         unavailable here: pip install {' '.join(lab.missing_extras)}", file=out)
     points, total = sum(map(progress.points, every)), sum(lab.points for lab in every)
     hours = sum(lab.minutes for lab in every) / 60
     done = sum(map(progress.done, every))
     print(f"{done} of {len(every)} labs, {points}/{total} points, {hours:.1f} hours in all", file=out)
 
 
-def hint_page(lab: Lab, task_name: str, progress: Progress, out: TextIO) -> int:
+def hint_page(
+    lab: Lab, task_name: str, progress: Progress, out: TextIO, width: int = 100, newest_first: bool = False
+) -> int:
     """Takes the task's next hint and prints all that were taken; returns how many were taken before."""
     import textwrap
 
@@ -89,10 +90,10 @@ def hint_page(lab: Lab, task_name: str, progress: Progress, out: TextIO) -> int:
     before, taken = progress.hints(lab, task), progress.take_hint(lab, task)
     paint = Paint(out)
     print(f"{lab.id} {task.name}", file=out)
-    for i in range(taken):
+    for i in reversed(range(taken)) if newest_first else range(taken):
         head = f"hint {i + 1} of {len(catalog.HINTS)}, {catalog.HINTS[i]}"
         code = i == len(catalog.HINTS) - 1  # its lines stay as they are
-        lines = task.hints[i].split(";  ") if code else textwrap.wrap(task.hints[i], 100)
+        lines = task.hints[i].split(";  ") if code else textwrap.wrap(task.hints[i], width - 2)
         new = i == taken - 1 and taken > before
         print(paint.bold(head) if new else paint.dim(head + " (taken)"), file=out)
         print("\n".join(f"  {line}" for line in lines), file=out)

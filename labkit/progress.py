@@ -24,8 +24,11 @@ from labkit.catalog import HINTS, Lab, Task
 
 
 def digest(path: Path) -> str:
-    """The content hash by which a passing file is known; "" when there is no file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
+    """The content hash by which a passing file is known; "" when there is no file that can be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:  # asking first whether it exists would leave an editor the time to take it away
+        return ""
 
 
 class Progress:
@@ -51,10 +54,12 @@ class Progress:
         except (ValueError, RecursionError):
             pass
         aside = self.path.with_name(f"progress.json.unreadable-{time.strftime('%Y%m%d-%H%M%S')}")
-        self.path.replace(aside)
-        print(
-            f"Progress could not be read, so it starts anew; the old file is kept as .lab/{aside.name}", file=sys.stderr
-        )
+        try:
+            self.path.replace(aside)
+            kept = f"the old file is kept as .lab/{aside.name}"
+        except OSError as e:
+            kept = f"it cannot be set aside ({e.strerror}): `lab doctor`"
+        print(f"Progress could not be read, so it starts anew; {kept}", file=sys.stderr)
         return {}
 
     def _save(self) -> None:
@@ -95,9 +100,13 @@ class Progress:
     def started(self, lab: Lab) -> bool:
         """lab.py is neither the scaffold of today nor the one this learner was given."""
         path = lab.file("lab.py")
-        if not path.exists() or digest(path) == self._labs.get(lab.id, {}).get("scaffold"):
+        try:
+            data = path.read_bytes()
+        except OSError:
             return False
-        return path.read_text(encoding="utf-8", errors="replace") != scaffold.generate(lab)
+        if hashlib.sha256(data).hexdigest() == self._labs.get(lab.id, {}).get("scaffold"):
+            return False
+        return _text(data) != scaffold.generate(lab)
 
     def hints(self, lab: Lab, task: Task) -> int:
         """How many of the task's hints were taken."""
@@ -130,10 +139,9 @@ class Progress:
 
     def untouched(self, lab: Lab) -> bool:
         """lab.py is a scaffold as it was given out, of this version of the lab or an earlier one."""
-        path = lab.file("lab.py")
-        if not path.exists() or not self.started(lab):
+        if not self.started(lab):
             return True
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = _text(lab.file("lab.py").read_bytes())
         return any(text == old for old in _old_scaffolds(lab))
 
     def backup(self, lab: Lab) -> Path | None:
@@ -146,6 +154,10 @@ class Progress:
         copy = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() // 10**6 % 1000:03}.py"
         copy.write_bytes(path.read_bytes())
         return copy
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace").replace("\r\n", "\n")
 
 
 def _valid(data: Any) -> bool:

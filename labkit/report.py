@@ -89,21 +89,30 @@ def _wish(record: Any) -> str:
 
 
 def render(
-    lab: Lab, file: str, results: list[Result], shown: Failure | None, out: TextIO, given_up: Collection[str] = ()
+    lab: Lab,
+    file: str,
+    results: list[Result],
+    shown: Failure | None,
+    out: TextIO,
+    given_up: Collection[str] = (),
+    old: Collection[str] = (),
 ) -> None:
-    """The page `lab check` prints.  `given_up` are tasks whose reference the learner chose to read."""
+    """The page `lab check` prints.
+
+    `given_up` are tasks whose reference the learner chose to read, `old` those whose verdict is of an earlier save.
+    """
     paint = Paint(out)
     print(f"{paint.bold(lab.id + ' ' + lab.title)}   {paint.dim(file)}", file=out)
     width = max(len(r.task.name) for r in results)
     for r in results:
-        print(task_line(r, width, paint, r.task.name in given_up), file=out)
+        print(task_line(r, width, paint, r.task.name in given_up, r.task.name in old), file=out)
     if shown:
         print(file=out)
         render_failure(shown, out)
 
 
-def task_line(r: Result, width: int, paint: Paint, given_up: bool = False) -> str:
-    """One task: symbol, name (in `width` columns), points, verdict, and how far it is."""
+def task_line(r: Result, width: int, paint: Paint, given_up: bool = False, old: bool = False) -> str:
+    """One task: symbol, name (in `width` columns), points, verdict, and how far it is.  An `old` one fades."""
     words = r.note if r.status == "waiting" else WORDS.get(r.status, r.status)
     count = f"{r.tests_passed} of {r.tests} tests pass" if r.status in ("wrong", "crashed", "slow") else ""
     count = r.note if r.status == "begun" else count
@@ -111,8 +120,11 @@ def task_line(r: Result, width: int, paint: Paint, given_up: bool = False) -> st
         count += f"{', ' * bool(count)}reference shown"
         words += "," * (r.status == "waiting")
     points = f"{r.points}/{r.task.points}"
-    symbol = paint.symbol(SYMBOL.get(r.status, "✗"))
-    return f"  {symbol} {r.task.name:{width}}  {points:>5}  {words:12} {paint.dim(count)}".rstrip()
+    symbol = SYMBOL.get(r.status, "✗")
+    row = f"{r.task.name:{width}}  {points:>5}  {words:12}"
+    if old:
+        return "  " + paint.dim(f"{symbol} {row} before this save")
+    return f"  {paint.symbol(symbol)} {row} {paint.dim(count)}".rstrip()
 
 
 def render_failure(f: Failure, out: TextIO) -> None:

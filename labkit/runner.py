@@ -189,20 +189,20 @@ def seed_of(test: str, seed: int) -> int:
 
 def _fixtures(test: Test, box: Box, seed: int) -> dict[str, Any]:
     number = seed_of(test.name, seed)
-    made: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for name in inspect.signature(test.function).parameters:
         match name:
             case "lab":
-                made[name] = box.lab
+                arguments[name] = box.lab
             case "random":
-                made[name] = random.Random(number)
+                arguments[name] = random.Random(number)
             case "rng":
                 import torch
 
-                made[name] = torch.Generator().manual_seed(number)
+                arguments[name] = torch.Generator().manual_seed(number)
             case _:
                 raise LabError(f"{test.name} asks for {name!r}; a test may ask for lab, rng and random.")
-    return made
+    return arguments
 
 
 @contextmanager
@@ -306,7 +306,10 @@ def _status(lab: Lab, task: Task, seen: Observation, file: Path) -> tuple[str, s
 
 def _unwritten(file: Path) -> set[str]:
     """The functions that still raise the scaffold's NotImplementedError."""
-    text = file.read_text(encoding="utf-8", errors="replace")
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except OSError:  # gone since it was loaded
+        return set()
     return set(re.findall(r"""NotImplementedError\(["']([\w.]+)["']\)""", text))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import stat
 import time
+import warnings
 from pathlib import Path
 
 SETTLE = 0.4  # a file that is empty or does not parse may be half written: it gets this long to become whole
@@ -23,6 +25,8 @@ class Saves:
             found = self.file.stat()
         except OSError:
             return None
+        if not stat.S_ISREG(found.st_mode):  # a folder of that name is no file to check
+            return None
         return found.st_ino, found.st_mtime_ns, found.st_size
 
     @property
@@ -33,6 +37,10 @@ class Saves:
     def waiting(self) -> bool:
         """Has something happened that `poll` has not told yet?"""
         return self._signature() != self._seen
+
+    def forget(self) -> None:
+        """What is there now will be told once more."""
+        self._since, self._told = time.monotonic(), False
 
     def poll(self) -> str:
         """ "saved", "gone", or "" when nothing has changed since.  The first call tells what is there."""
@@ -56,7 +64,8 @@ class Saves:
 def _whole(file: Path) -> bool:
     try:
         data = file.read_bytes()
-        ast.parse(data)
+        with warnings.catch_warnings(action="ignore"):  # "\d" in a string, say: no matter of ours, and the screen is
+            ast.parse(data)
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return bool(data.strip())

@@ -134,7 +134,7 @@ def test_a_pass_is_kept_through_later_experiments(lab, capsys):
     progress = Progress(Path.cwd())
     assert (progress.done(lab), progress.changed(lab), progress.points(lab)) == (True, True, 5)
     run("list")
-    assert "5/9   points" in (out := capsys.readouterr().out)
+    assert "5/9" in (out := capsys.readouterr().out)
     assert "changed since it passed" in out
     assert "1 of 1 labs" in out
     fill(lab, **RIGHT)  # and back again: no check is needed, the file is the one that passed
