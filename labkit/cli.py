@@ -27,9 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without ✓ gets a ? for it, not a traceback
             stream.reconfigure(errors="replace")
-    if (
-        sys.stdin is None
-    ):  # `lab check <&-`: a file that is opened later must not become number 0, which children replace
+    if sys.stdin is None:  # `lab check <&-`: else a pipe would become number 0, and be lost to a child's stdin
         sys.stdin = open(os.devnull)  # noqa: SIM115 - for as long as the program runs
     try:
         args = _parser().parse_args(argv)
@@ -225,8 +223,10 @@ def show(args: argparse.Namespace) -> int:
 
     base = catalog.root()
     page = shower.page(base, args.id or _lab(args)[1].id, args.guide)
+    if args.no_open and not args.web:
+        raise LabError("--no-open goes with --web.")
     if args.web:
-        return shower.web(base, page, open_it=not args.no_open)
+        return shower.web(base, page, open_it=not args.no_open, answers=args.answers)
     return shower.terminal(page, args.answers)
 
 

@@ -56,7 +56,7 @@ def verify_options(sub: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="M",
-        help="M seeds will do for a lab that is certified on N as it stands",
+        help="M seeds will do for a lab that has not changed since a report of M or more",
     )
     sub.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="labs at a time (all cores)")
     sub.add_argument(
@@ -75,10 +75,12 @@ def new(args: argparse.Namespace) -> int:
     """
     from labkit import new as maker
 
-    return maker.main(catalog.root(), args.id, args.title, args.phase)
+    return maker.main(catalog.root(), args.id, " ".join(args.title), args.phase)
 
 
 def new_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("id", metavar="ID", help="its phase and its number there: 2.1")
-    sub.add_argument("title", metavar="TITLE", help="what it is called, in quotes")
+    sub.add_argument(
+        "title", nargs="+", metavar="TITLE", help="what it is called; quotes only where the shell needs them"
+    )
     sub.add_argument("--phase", metavar="NAME", default="", help="what the phase is called, if it is not there yet")

@@ -33,11 +33,6 @@ class Saves:
     def gone(self) -> bool:
         return self._seen is None
 
-    @property
-    def waiting(self) -> bool:
-        """Has something happened that `poll` has not told yet?"""
-        return self._signature() != self._seen
-
     def forget(self) -> None:
         """What is there now will be told once more."""
         self._since, self._told = time.monotonic(), False

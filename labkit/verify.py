@@ -297,7 +297,7 @@ def main(ids: list[str], seeds: int, recheck: int, write: bool, as_json: bool, j
 
     def enough(lab: Lab) -> int:
         old = have.get(lab.id)
-        fresh = old is None or old.problems or old.seeds < seeds or old.files != fingerprint(lab)
+        fresh = old is None or old.problems or old.seeds < recheck or old.files != fingerprint(lab)
         return seeds if fresh else min(seeds, recheck)
 
     certificates = []

@@ -3,16 +3,19 @@
 import ast
 import json
 import os
+import re
 import select
 import socket
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 from conftest import RIGHT, fill
 
-from labkit import scaffold
+import labkit
+from labkit import forbid, saves, scaffold
 from labkit.cli import main
 from labkit.progress import Progress
 
@@ -390,6 +393,113 @@ def test_verify_finds_what_is_not_in_order(lab, capsys, file, old, new, says):
     assert run("verify", "99.1", "--seeds", "2", "--json") == 1
     (made,) = json.loads(capsys.readouterr().out)
     assert [p for p in made["problems"] if says in p], made["problems"]
+
+
+def blocked(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    code = run(*words)
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_without_a_place_for_the_record_a_check_still_shows_its_result(lab, capsys):
+    Path(".lab").write_text("in the way")
+    fill(lab, **{**RIGHT, "negate": "abs(x)"})
+    code, out, err = blocked(capsys, "check", "99.1")
+    assert code == 1
+    assert "✗ negate       0/4  wrong" in out
+    assert re.search(r"^What passed is not remembered: .*: \.lab\.  `lab doctor`", err, re.MULTILINE)
+    fill(
+        lab, **{**RIGHT, "negate": "abs(x) or 1"}
+    )  # not in the catalogue of mistakes: nothing to keep but the verdicts
+    assert blocked(capsys, "check", "99.1")[0] == 1
+    fill(lab, **RIGHT)
+    code, out, err = blocked(capsys, "check", "99.1", "--json")
+    assert (code, json.loads(out)["passed"]) == (0, True)
+    assert "is not remembered" in err
+
+
+@pytest.mark.parametrize("words", [("hint", "99.1"), ("diff", "99.1", "double", "--give-up", "--yes"), ("next",)])
+def test_what_cannot_be_written_is_one_line_that_names_it(lab, capsys, words):
+    fill(lab)
+    Path(".lab").write_text("in the way")
+    code, _, err = blocked(capsys, *words)
+    assert code == 2
+    lines = [line for line in err.splitlines() if "Progress could not be read" not in line]
+    assert len(lines) == 1
+    assert ".lab" in lines[0]
+    assert "`lab doctor`" in lines[0]
+
+
+def test_a_corrupt_record_that_cannot_be_set_aside_is_no_obstacle_to_looking(lab, capsys, monkeypatch):
+    folder = Path(".lab")
+    folder.mkdir()
+    (folder / "progress.json").write_text("{")
+
+    def refuse(self: Path, target: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    code, out, err = blocked(capsys, "list")
+    assert (code, "0 of 1 labs" in out) == (0, True)
+    assert "cannot be set aside (Permission denied)" in err
+    assert (folder / "progress.json").read_text() == "{"
+
+
+def test_a_package_that_is_missing_is_one_line_that_says_how_to_install_it(lab, capsys, monkeypatch):
+    lab.file("README.md").write_text("# Numbers\n\nText.\n")
+    for module in [name for name in sys.modules if name.split(".")[0] == "rich" or name.startswith("labkit.show")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "rich", None)  # what an import finds when the package is not there
+    monkeypatch.setattr(labkit, "show", None, raising=False)
+    monkeypatch.delattr(labkit, "show")
+    code, out, err = blocked(capsys, "show", "99.1")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert re.match(r"lab needs rich\S*, which is not installed here: `make lab` installs it\.", err)
+
+
+@pytest.mark.parametrize("broken", ["def double(x:\n", "import math\n\nno_such_name\n"])
+def test_a_file_that_does_not_load_takes_nothing_away(lab, capsys, broken):
+    fill(lab, double="2 * x", quadruple="x * 4**times")
+    check(capsys)
+    lab.file("lab.py").write_text(broken)
+    code, data = check(capsys)
+    assert (code, data["points"]) == (1, 0)
+    progress = Progress(Path.cwd())
+    assert (progress.passed(lab), progress.changed(lab)) == (["double", "quadruple"], True)
+
+
+def test_without_stdin_a_check_works(lab):
+    fill(lab, **RIGHT)
+    lab_command = Path(sys.executable).with_name("lab")
+    done = subprocess.run(["sh", "-c", f"{lab_command} check 99.1 <&-"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_list_goes_into_80_columns(lab, capsys):
+    toml = lab.file("lab.toml")
+    toml.write_text(toml.read_text().replace('"Numbers"', '"Scaled dot-product attention from scratch"'))
+    fill(lab, double="2 * x", quadruple="x * 4**times")
+    check(capsys)
+    run("diff", "99.1", "negate", "--give-up", "--yes")
+    with lab.file("lab.py").open("a") as f:
+        f.write("# a thought\n")
+    capsys.readouterr()
+    run("list")
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line.strip() for line in lines[2:4]] == ["changed since it passed", "reference shown of negate"]
+
+
+def test_an_odd_escape_in_a_lab_gives_no_warning(lab):
+    """Python 3.12 and later warn of it at each parse."""
+    odd = "import re\n\n\ndef double(x):\n    return 2 * len(re.findall('\\d', '1' * x))\n"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert forbid.uses(odd, ["re.findall"]) == [(5, "re.findall", "double")]
+        file = lab.file("lab.py")
+        file.write_text(odd)
+        assert saves.Saves(file).poll() == "saved"
+    assert [str(w.message) for w in caught] == []
 
 
 def test_starting_imports_neither_torch_nor_numpy(tmp_path):

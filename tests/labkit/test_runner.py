@@ -55,6 +55,26 @@ def test_a_right_file(lab_folder):
     ]
 
 
+def test_a_file_that_is_gone_when_its_outcome_is_named(lab_folder):
+    """As an editor may take it away in the middle of a check; here it takes itself away, behind its own loading."""
+    lab = catalog.read(lab_folder)
+    path = write(
+        lab_folder / "lab.py",
+        """
+        import os
+
+        os.remove(__file__)
+
+
+        def double(x):
+            raise NotImplementedError("double")
+        """,
+    )
+    results = run(lab, path)
+    assert not path.exists()
+    assert (results[0].task.name, results[0].note) == ("double", "double is not written yet")
+
+
 OUTCOMES = {
     "wrong": ("return x", "wrong", "", 0),
     "half right": ("return -3", "wrong", "", 1),

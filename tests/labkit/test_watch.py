@@ -3,6 +3,8 @@
 import ast
 import contextlib
 import fcntl
+import io
+import json
 import os
 import pty
 import re
@@ -21,13 +23,13 @@ from pathlib import Path
 import pytest
 from conftest import RIGHT, fill, write
 
-from labkit import catalog, diagnose, saves
+from labkit import catalog, diagnose, saves, watch
 from labkit.kitchen import Kitchen
 from labkit.progress import Progress
 from labkit.remote import Stopped
 from labkit.runner import Spec
 from labkit.saves import Saves
-from labkit.screen import crop
+from labkit.watch_round import Round
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = str(Path(sys.executable).with_name("lab"))
@@ -165,7 +167,22 @@ def test_a_file_between_two_names_is_not_gone(tmp_path, clock):
     clock[0] += saves.SETTLE * 1.01
     assert [told.poll(), told.gone, told.poll()] == ["gone", True, ""]
     write(file, "x = 3\n")
-    assert [told.waiting, told.poll(), told.gone] == [True, "saved", False]
+    assert [told.poll(), told.gone] == ["saved", False]
+
+
+def test_a_folder_in_place_of_the_file_is_no_file(tmp_path, clock):
+    file = tmp_path / "lab.py"
+    file.mkdir()
+    told = Saves(file)
+    clock[0] += saves.SETTLE * 1.01
+    assert [told.poll(), told.gone] == ["gone", True]
+
+
+def test_what_is_forgotten_is_told_again(tmp_path, clock):
+    told = Saves(write(tmp_path / "lab.py", "x = 1\n"))
+    told.poll()
+    told.forget()
+    assert [told.poll(), told.poll()] == ["saved", ""]
 
 
 # ---- a session
@@ -349,6 +366,238 @@ def test_ctrl_c_puts_the_terminal_back_and_leaves_no_process(lab, watching, tmp_
     assert not [line for line in found.splitlines() if line.split()[0] == str(w.process.pid)]
 
 
+def plain(text: str) -> str:
+    """Without escape codes, and without the carriage returns that a terminal adds."""
+    return re.sub(r"\033\[[0-9;]*[A-Za-z]", "", text).replace("\r", "")
+
+
+def frames(seen: str) -> list[str]:
+    """The pages that were drawn, from the whole of what went to the terminal."""
+    return [plain(frame) for frame in seen.split("\033[H")[1:]]
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_nothing_is_lost_at_80_columns(lab, watching):
+    """Every hint is there in full, the newest first; the keys are always the last line; no line is too long."""
+    toml = lab.file("lab.toml")
+    long = [" ".join(f"{name}{i}" for i in range(40)) for name in ("nudge", "plan")]
+    code = ";  ".join(
+        f"line_{i} = a_function_of_a_long_name(the_first_of_its_arguments, and_another_one, {i})" for i in range(5)
+    )
+    hints = f"hints = {json.dumps([*long, code])}"
+    toml.write_text(toml.read_text().replace('hints = ["a", "b", "c"]', hints, 1))
+    body = "[print('printed', i) for i in range(20)] and x * x"
+    fill(lab, double=body)
+    w = watching("99.1", terminal=(24, 80))
+    w.wait("It squares")
+    w.wait("checked in")
+    page = frames(w.seen)[-1]
+    assert page.rstrip("\n").endswith("h hint  ·  r run again  ·  l list  ·  q quit")
+    assert "stuck: lab hint 99.1 double" in words(page)
+    assert "watching lab-01-y/lab.py" in page
+    for i, hint in enumerate([*long, code.replace(";  ", " ")]):
+        here = w.now()
+        w.key("h")
+        w.wait(rf"hint {i + 1} of 3(?s:.*)quit", here)
+        page = frames(w.seen)[-1]
+        assert words(hint) in words(page)
+        assert page.rstrip("\n").endswith("q quit")
+    assert max(len(line) for frame in frames(w.seen) for line in frame.split("\n")) <= 80
+    assert max(frame.count("\n") for frame in frames(w.seen)) <= 23
+
+
+def test_a_window_of_another_size_is_drawn_anew(lab, watching):
+    w = watching("99.1", terminal=(24, 80))
+    w.wait("checked in")
+    time.sleep(0.3)
+    here = w.now()
+    fcntl.ioctl(w.theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 40, 0, 0))
+    w.wait(r"\033\[2J(?s:.*)quit", here)
+    assert max(len(line) for line in frames(w.seen)[-1].split("\n")) <= 40
+
+
+def test_the_list_comes_back_after_ctrl_z_and_goes_with_the_next_save(lab, watching):
+    w = watching("99.1", terminal=(24, 80))
+    w.wait("checked in")
+    w.key("l")
+    w.wait("any key")
+    here = w.now()
+    w.process.send_signal(signal.SIGSTOP)
+    w.process.send_signal(signal.SIGCONT)
+    assert "0 of 1 labs" in w.wait(r"\033\[2J(?s:.*)any key", here)
+    here = w.now()
+    fill(lab, double="x * x")
+    w.wait("It squares(?s:.*)checked in", here)
+    assert "any key" not in frames(w.seen)[-1]
+
+
+def test_while_a_check_runs_an_old_verdict_is_not_shown_as_if_it_were_of_this_save(lab, watching):
+    fill(lab, **RIGHT)
+    w = watching("99.1", terminal=(24, 80))
+    w.wait("has passed")
+    here = w.now()
+    fill(lab, **{**RIGHT, "double": ENDLESS})
+    w.wait("double .*checking …(?s:.*)q quit", here)
+    page = frames(w.seen)[-1]
+    assert re.search(r"✓ negate +4/4 +passed +before this save", page)
+    here = w.now()
+    fill(lab, **RIGHT)
+    w.wait("has passed", here)
+    assert "before this save" not in frames(w.seen)[-1]
+
+
+def test_keys_work_while_the_spec_of_a_check_that_was_called_off_still_computes(lab, watching, tmp_path):
+    begun, may_end = tmp_path / "begun", tmp_path / "may_end"
+    spec = lab.file("test_lab.py")
+    wait = f"""
+    import pathlib, time
+    pathlib.Path({str(begun)!r}).touch()
+    while not pathlib.Path({str(may_end)!r}).exists():
+        time.sleep(0.02)
+"""
+    spec.write_text(spec.read_text().replace("def test_double(lab, random):\n", f"def test_double(lab, random):{wait}"))
+    fill(lab, double="x * x")
+    w = watching("99.1", terminal=(24, 80))
+    deadline = time.monotonic() + PATIENCE
+    while not begun.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    fill(lab, **RIGHT)
+    time.sleep(0.5)
+    w.key("l")
+    assert "0 of 1 labs" in w.wait("any key")
+    may_end.touch()
+    w.wait("has passed")
+
+
+def test_enter_after_the_last_lab_does_nothing(lab, watching):
+    fill(lab, **RIGHT)
+    w = watching("99.1", terminal=(24, 80))
+    w.wait("It was the last one(?s:.*)quit")
+    here = w.now()
+    w.key("\n")
+    w.key("l")
+    w.wait("any key", here)
+    assert "getting ready" not in w.seen[here:]
+    w.key("x")
+    w.key("q")
+    assert w.process.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_other_ways_to_be_ended_have_their_own_code(lab, watching, name, code):
+    w = watching("99.1", terminal=(24, 80))
+    w.wait("checked in")
+    w.process.send_signal(getattr(signal, name))
+    assert w.process.wait(PATIENCE) == code
+    assert termios.tcgetattr(w.theirs) == w.before
+
+
+@pytest.fixture
+def session(lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], tuple[int, str]]]:
+    """session(words) watches in this process, at a terminal for keys, and presses q once these words were printed."""
+    ours, theirs = pty.openpty()
+
+    def run(words: str) -> tuple[int, str]:
+        class Log(io.StringIO):
+            def write(self, text: str) -> int:
+                if words in text:
+                    os.write(ours, b"q")
+                return super().write(text)
+
+        out = Log()
+        return watch.main(Path.cwd(), lab, out), out.getvalue()
+
+    with open(theirs) as terminal:
+        monkeypatch.setattr(sys, "stdin", terminal)
+        yield run
+    os.close(ours)
+
+
+def test_what_watch_does_to_signals_it_undoes(session):
+    """Also the one that says the program goes on after Ctrl-Z."""
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGCONT)
+    before = [signal.signal(n, lambda number, frame: None) for n in numbers]
+    try:
+        mine = [signal.getsignal(n) for n in numbers]
+        assert session("points.")[0] == 1
+        assert [signal.getsignal(n) for n in numbers] == mine
+    finally:
+        for n, handler in zip(numbers, before, strict=True):
+            signal.signal(n, handler)
+
+
+def test_a_check_that_breaks_off_is_a_note_and_the_watch_goes_on(session, monkeypatch):
+    def broken(*_: object, **__: object) -> Iterator[object]:
+        raise ValueError("odd")
+        yield
+
+    monkeypatch.setattr("labkit.runner.results", broken)
+    code, said = session("broke off")
+    assert code == 1
+    assert "The check broke off (ValueError: odd).  lab check 99.1 says more." in said
+
+
+def test_a_check_that_was_overtaken_is_made_again_although_the_file_looks_as_before(session, monkeypatch):
+    """It was moved away and back between two looks at it."""
+    overtaken = iter([True])
+    monkeypatch.setattr(Round, "overtaken", property(lambda self: next(overtaken, False)))
+    _, said = session("points.")
+    assert said.count("· double") == 2
+    assert said.count("points.") == 1
+
+
+def test_without_stdin_it_watches_all_the_same(lab):
+    command = f"exec {LAB} watch 99.1 <&-"
+    done = subprocess.Popen(["sh", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    lines = []
+    assert done.stdout is not None
+    for line in done.stdout:
+        lines.append(line)
+        if "points." in line:
+            break
+    done.send_signal(signal.SIGINT)
+    assert done.wait(PATIENCE) == 130
+    assert "Traceback" not in "".join([*lines, done.stdout.read()])
+
+
+# ---- what is remembered
+
+
+def test_a_save_that_does_not_load_takes_nothing_away(lab, watching):
+    fill(lab, double="2 * x", quadruple="x * 4**times")
+    file = lab.file("lab.py")
+    whole = file.read_text()
+    w = watching("99.1")
+    w.wait(DONE)
+    for broken in (whole.replace("2 * x", "2 *"), f"{whole}\nno_such_name\n"):
+        here = w.now()
+        file.write_text(broken)
+        assert "0/9 points" in w.wait(DONE, here)
+        assert Progress(Path.cwd()).passed(lab) == ["double", "quadruple"]
+        here = w.now()
+        file.write_text(whole)
+        said = w.wait(DONE, here)
+        assert re.findall(r"[✓✗·] (\w+)", said)[0] == "negate"  # the one at hand, as before the slip
+    fill(lab, quadruple="x * 4**times")
+    w.wait(DONE, w.now())
+    assert Progress(Path.cwd()).passed(lab) == []  # one that loads says what it is
+
+
+def test_a_record_that_cannot_be_written_is_said_and_the_watch_goes_on(lab, watching):
+    Path(".lab").write_text("in the way")
+    w = watching("99.1")
+    for expression in ("x * x", "2 * x"):
+        here = w.now()
+        fill(lab, double=expression)
+        said = w.wait(rf"What passed is not remembered: .*\.lab.*lab doctor(?s:.*){DONE}", here)
+    assert "✓ double       2/2  passed" in said
+    assert w.stop() == 130
+
+
 # ---- nothing is imported after a save
 
 
@@ -409,21 +658,66 @@ def test_the_first_verdict_comes_soon_after_a_save(lab_id, lab, watching, capsys
 # ---- the parts
 
 
-@pytest.mark.parametrize(
-    ("line", "width", "cropped"),
-    [
-        ("abcdef", 4, "abcd"),
-        ("abc", 4, "abc"),
-        ("", 4, ""),
-        ("\033[1mabcdef\033[0mgh", 4, "\033[1mabcd\033[0m"),
-        ("ab\033[31mcd\033[0mef", 5, "ab\033[31mcd\033[0me"),
-        ("文字a", 4, "文字"),
-        ("a文字", 4, "a文"),
-        ("e\u0301e\u0301e", 2, "e\u0301e\u0301"),
-    ],
-)
-def test_crop_counts_what_is_seen(line, width, cropped):
-    assert crop(line, width) == cropped
+def check_of(lab: catalog.Lab, source: Kitchen) -> Round:
+    source.go_on()
+    return Round(Path.cwd(), source, Spec.of(lab), lab.file("lab.py"), None)
+
+
+def news_of(check: Round) -> list[object]:
+    return list(check.news.queue)
+
+
+@pytest.mark.parametrize("folder", [False, True], ids=["nothing", "a folder"])
+def test_a_file_that_vanishes_at_any_moment_of_a_check_is_no_error(lab, folder):
+    """It is moved away, as editors do, behind the first thing that the check says; then behind the second; and so on."""
+    fill(lab, **{**RIGHT, "negate": "abs(x)"})
+    file = lab.file("lab.py")
+    aside = file.with_name("lab.py~")
+
+    def taken_away(source: Kitchen, moment: int) -> Round:
+        check = check_of(lab, source)
+        put = check.news.put
+
+        def put_and_vanish(news: object) -> None:
+            put(news)
+            if check.news.qsize() == moment:
+                file.rename(aside)
+                if folder:
+                    file.mkdir()
+
+        check.news.put = put_and_vanish
+        check.run()
+        return check
+
+    with Kitchen([]) as source:
+        for moment in range(1, 9):
+            check = taken_away(source, moment)
+            assert aside.exists()
+            assert not [x for x in news_of(check) if isinstance(x, BaseException)]
+            # Three tasks, each begun and judged, are six; behind them stand the verdicts, which are of the whole file.
+            assert check.complete == any(isinstance(x, list) for x in news_of(check)) == (moment > 6)
+            if folder:
+                file.rmdir()
+            aside.rename(file)
+
+
+def test_an_error_that_is_not_the_files_is_reported_and_an_overtaken_one_is_not(lab, monkeypatch):
+    def broken(*_: object, **__: object) -> Iterator[object]:
+        raise error
+        yield
+
+    monkeypatch.setattr("labkit.runner.results", broken)
+    with Kitchen([]) as source:
+        for error in (OSError(28, "No space left on device"), ValueError("odd")):
+            check = check_of(lab, source)
+            check.run()
+            assert news_of(check) == [error]
+            assert not check.complete
+        error = FileNotFoundError(2, "No such file")
+        check = check_of(lab, source)
+        lab.file("lab.py").unlink()
+        check.run()
+        assert news_of(check) == []
 
 
 @pytest.mark.parametrize("fork", [True, False], ids=["fork", "fresh"])

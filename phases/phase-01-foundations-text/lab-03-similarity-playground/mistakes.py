@@ -795,7 +795,7 @@ def probe_with_a_loose_tolerance(metric, seed):
     says="The tolerance is relative to each value by itself: a value near 0 moves by more than that from rounding.",
 )
 def probe_relative_to_each_value(metric, seed):
-    return _probe(metric, seed, same=lambda x, y: bool(np.allclose(y, x, rtol=1e-12, atol=0)))
+    return _probe(metric, seed, same=lambda x, y: bool(np.allclose(y, x, rtol=1e-14, atol=0)))
 
 
 # ---- mips_to_cosine
