@@ -1,7 +1,7 @@
 """Verifies all that exists: `make test` runs this, `make test-full` runs it with --full.
 
 make test        lint and types, the fast tests, every lab both ways on 3 seeds
-make test-full   the slow tests, every lab both ways: on 50 seeds, or on 8 where phases/certified.json vouches for 50
+make test-full   the slow tests, every lab both ways: on 50 seeds, or on 6 where phases/certified.json vouches for it
 
 Ends with a summary and exits 1 when anything in it is not as it should be.
 """
@@ -120,7 +120,7 @@ def pytest(full: bool) -> tuple[bool, int, int, int]:
 def labs(seeds: int) -> tuple[bool, str]:
     """lab verify: both error rates of every lab."""
     done = subprocess.run(
-        [BIN / "lab", "verify", "--json", "--seeds", str(seeds), "--recheck", "8"],
+        [BIN / "lab", "verify", "--json", "--seeds", str(seeds), "--recheck", "6"],
         stdout=subprocess.PIPE,
         text=True,
         check=False,

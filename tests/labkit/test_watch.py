@@ -24,6 +24,7 @@ import pytest
 from conftest import RIGHT, fill, write
 
 from labkit import catalog, diagnose, saves, watch
+from labkit.keys import Keys
 from labkit.kitchen import Kitchen
 from labkit.progress import Progress
 from labkit.remote import Stopped
@@ -548,6 +549,22 @@ def test_a_check_that_was_overtaken_is_made_again_although_the_file_looks_as_bef
     _, said = session("points.")
     assert said.count("· double") == 2
     assert said.count("points.") == 1
+
+
+def test_a_terminal_that_cannot_be_asked_gives_no_keys(monkeypatch):
+    def gone(fd: int) -> list[object]:
+        raise termios.error(5, "Input/output error")
+
+    ours, theirs = pty.openpty()
+    with open(theirs) as terminal:
+        monkeypatch.setattr(sys, "stdin", terminal)
+        with Keys() as keys:
+            assert keys.on
+        monkeypatch.setattr(termios, "tcgetattr", gone)
+        with Keys() as keys:
+            assert not keys.on
+            assert keys.read(0.01) == ""
+    os.close(ours)
 
 
 def test_without_stdin_it_watches_all_the_same(lab):
