@@ -27,8 +27,6 @@ def main(argv: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without ✓ gets a ? for it, not a traceback
             stream.reconfigure(errors="replace")
-    if sys.stdin is None:  # `lab check <&-`: else a pipe would become number 0, and be lost to a child's stdin
-        sys.stdin = open(os.devnull)  # noqa: SIM115 - for as long as the program runs
     try:
         args = _parser().parse_args(argv)
         code: int = args.run(args)
