@@ -28,7 +28,7 @@ RUNNING = f"{sys.version_info[0]}.{sys.version_info[1]}"
 PYTHONS = ("3.11", "3.12", "3.13")
 # MB to download, and MB on disk with the download; measured on Linux in November 2026, but for the CUDA build.
 TORCH_MB = {"cpu": (192, 1000), "gpu": (4000, 14000)}
-PACKAGES_MB = {False: (56, 350), True: (87, 460)}  # without and with the developers' tools
+PACKAGES_MB = {False: (105, 650), True: (155, 990)}  # without and with the developers' tools
 
 
 class Stop(Exception):

@@ -542,13 +542,13 @@ def test_the_plan_names_what_is_downloaded_and_the_disk(root: Path) -> None:
     toml = root / "llmcore" / "assets.toml"
     text, disk = bootstrap.plan("cpu", PIN, False, False, toml, ["moby", "bare", "unknown"])
     assert f"PyTorch {PIN}, CPU build: about 192 MB" in text
-    assert "other packages: about 56 MB\n" in text
+    assert "other packages: about 105 MB\n" in text
     assert "data moby: 1.2 MB, public domain\n" in text
     assert "data bare: size unknown\n" in text
     assert "data unknown: size unknown\n" in text
     assert f"Disk: {disk} MB" in text
     dev, more = bootstrap.plan("cpu", PIN, False, True, toml, [])
-    assert "about 87 MB" in dev
+    assert "about 155 MB" in dev
     assert more > disk
     assert "  data " not in dev
 
