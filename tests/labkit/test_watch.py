@@ -44,7 +44,9 @@ class Watching:
     def __init__(self, *words: str, terminal: tuple[int, int] | None = None) -> None:
         self.seen, self.fd = "", -1
         command = [LAB, "watch", *words]
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "TERM": "xterm"}
+        # COLUMNS and LINES, which a test runner may set, would count for more than the terminal's own size
+        inherited = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
+        environment = {**inherited, "PYTHONUNBUFFERED": "1", "TERM": "xterm"}
         if terminal:
             self.fd, theirs = pty.openpty()
             fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *terminal, 0, 0))
