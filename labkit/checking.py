@@ -31,10 +31,7 @@ def failure(
     likely: list[tuple[str, str]] = []
     if failed.seen.failures and failed.status in ("wrong", "crashed", "slow"):
         progress("comparing with known mistakes …")
-        try:
-            listed, known = diagnose.catalogue(source(), spec, failed.task.name, cache=base / ".lab" / "cache")
-        except OSError:  # .lab cannot be written: then nothing is kept
-            listed, known = diagnose.catalogue(source(), spec, failed.task.name)
+        listed, known = diagnose.catalogue(source(), spec, failed.task.name, cache=base / ".lab" / "cache")
         names = diagnose.best(failed.seen, known)
         likely = [(f"{spec.lab.id}/{n}", listed[n].says) for n in names] if len(names) == 1 else []
     return report.failure(spec.lab, spec, failed, likely)

@@ -109,9 +109,12 @@ def _store(path: Path, found: dict[str, Observation]) -> None:
         data = wire.dumps(rows)
     except wire.WireError:
         return  # too large to keep; it will be computed again
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for old in path.parent.glob(f"{path.name.rsplit('-', 1)[0]}-*.bin"):
-        old.unlink(missing_ok=True)
-    part = path.with_suffix(".part")
-    part.write_bytes(data)
-    part.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for old in path.parent.glob(f"{path.name.rsplit('-', 1)[0]}-*.bin"):
+            old.unlink(missing_ok=True)
+        part = path.with_suffix(".part")
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError:
+        return  # a full disk or a folder that is read-only costs time at the next check, and no more

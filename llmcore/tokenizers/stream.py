@@ -28,6 +28,4 @@ class StreamDecoder:
 
     def flush(self) -> str:
         """U+FFFD if a character was left unfinished, else nothing; after it another text can begin."""
-        rest = self._text.decode(b"", final=True)
-        self._text.reset()
-        return rest
+        return self._text.decode(b"", final=True)

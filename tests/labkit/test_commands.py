@@ -277,6 +277,15 @@ def test_a_corrupt_cache_is_computed_anew(lab, capsys):
         assert stored.read_bytes() == data
 
 
+def test_a_cache_that_cannot_be_written_costs_nothing_but_time(lab, capsys):
+    fill(lab, **{**RIGHT, "double": "x * x"})
+    Path(".lab").mkdir(exist_ok=True)
+    Path(".lab/cache").write_text("a file where a folder is needed")
+    status, told = check(capsys)
+    assert status == 1
+    assert told["failure"]["likely"]
+
+
 def test_repro_prints_a_program_that_shows_the_failure(lab, capsys):
     fill(lab, **{**RIGHT, "quadruple": "double(double(x))"})
     assert run("repro", "99.1") == 0
