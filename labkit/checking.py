@@ -60,8 +60,12 @@ def trouble(e: OSError) -> str:
 
 def printed(shown: Failure | None) -> str:
     """The last lines of what the failing task printed; "" when it printed nothing."""
-    text = shown.result.seen.printed.strip() if shown else ""
-    if not text:
+    return quoted(shown.result.seen.printed) if shown else ""
+
+
+def quoted(text: str) -> str:
+    """The last lines of what a lab printed, marked as that; "" for nothing."""
+    if not (text := text.strip()):
         return ""
     text = "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text)  # no escape codes: the screen is ours
     lines = text.splitlines()

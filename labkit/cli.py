@@ -306,6 +306,42 @@ def repro(args: argparse.Namespace) -> int:
     return 0
 
 
+def trace(args: argparse.Namespace) -> int:
+    """Runs your model and the reference in step, and says where the first number differs, and how.
+
+    Without an ID: the lab whose folder you are in, else your next one.
+    Both get the same random weights and the same input.  Down the forward pass, every input and output of every module
+    and of every function of the lab is compared; the walk stops at the first that differs:
+
+      ✓ name         it agrees, and so does all that it computed inside
+        name         its input agrees and its output does not: the lines below it go inside
+      ✗ name ← x     what goes into it as x is the first number that differs
+
+    Then: how it differs, and the lines of your file where right numbers become wrong ones.  A lab that is not finished
+    is traced as far as it is written.  What you compute in another way, with the same outcome, is not reported.
+
+      lab trace 4.4                 your lab.py
+      lab trace 4.4 --file x.py     another file
+
+    Exit code: 0 all agree, 1 something differs or is not written yet, 2 could not run.
+    """
+    from labkit import checking, trace_page
+    from labkit import trace as tracer
+
+    _, lab = _lab(args)
+    _available(lab)
+    tracer.plan(lab)
+    file = _file(lab, args)
+    report.progress_line("running your model and the reference …")
+    with runner.kitchen(lab) as source:
+        made = tracer.trace(source, lab, file)
+    report.progress_line("")
+    trace_page.render(lab, file, made, sys.stdout)
+    if made.printed:
+        print(f"\n{checking.quoted(made.printed)}", file=sys.stderr)
+    return 1 if made.finding else 0
+
+
 def reset(args: argparse.Namespace) -> int:
     """Puts the empty lab.py back.  Yours is kept under .lab/backup/."""
     if not args.id:
@@ -349,12 +385,16 @@ def _which(sub: argparse.ArgumentParser, task: bool = False) -> None:
         sub.add_argument("task", nargs="?", metavar="TASK", help="a task of it, or a function that belongs to one")
 
 
-def _check_options(sub: argparse.ArgumentParser) -> None:
+def _file_options(sub: argparse.ArgumentParser) -> None:
     _which(sub)
+    sub.add_argument("--file", metavar="F", help="this file instead of lab.py")
+    sub.add_argument("--solution", action="store_true", help="the reference instead of lab.py")
+
+
+def _check_options(sub: argparse.ArgumentParser) -> None:
+    _file_options(sub)
     sub.add_argument("only", nargs="?", metavar="TASK", help="the same as --task TASK")
     sub.add_argument("--task", metavar="T", help="only this task (and what it builds on)")
-    sub.add_argument("--file", metavar="F", help="check this file instead of lab.py")
-    sub.add_argument("--solution", action="store_true", help="check the reference instead of lab.py")
 
 
 def _json_too(sub: argparse.ArgumentParser) -> None:
@@ -390,6 +430,7 @@ COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], int], Callable[[argpars
     "watch": (watch, _which),
     "hint": (hint, lambda sub: _which(sub, task=True)),
     "repro": (repro, _check_options),
+    "trace": (trace, _file_options),
     "diff": (diff, _diff_options),
     "tower": (tower, _only_json),
     "reset": (reset, _which),

@@ -97,7 +97,7 @@ def types() -> tuple[bool, str]:
             (Path(folder) / f"{path.parent.parent.name}_{path.parent.name}".replace("-", "_")).with_suffix(
                 ".py"
             ).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
-        given = {"solution.py", "lab.py", "test_lab.py", "mistakes.py", "equivalents.py"}
+        given = {"solution.py", "lab.py", "test_lab.py", "mistakes.py", "equivalents.py", "trace.py"}
         for path in ROOT.glob("phases/*/*/*.py"):
             if path.name not in given and not path.name.startswith("."):
                 (Path(folder) / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
