@@ -8,15 +8,16 @@ PYTHON ?= python3
 SETUP = $(PYTHON) labkit/bootstrap.py $(if $(filter file,$(origin PYTHON)),,--this-python)
 DATA = --assets gpt2 shakespeare sotu
 TEST_DATA = $(DATA) cl100k o200k
+MODEL = --also smollm2
 
 .DEFAULT_GOAL := lab
 .PHONY: lab test test-full bench scaffolds scaffolds-check lint clean help
 
 lab: ## set up if needed, then show the next lab
-	@$(SETUP) $(DATA) --then lab next
+	@$(SETUP) $(DATA) $(MODEL) --then lab next
 	@test "$$VIRTUAL_ENV" = "$(CURDIR)/.venv" || printf '%s\n' '' \
 	  'The lab command lives in .venv. Once per terminal:   source .venv/bin/activate' \
-	  '(fish: source .venv/bin/activate.fish)   Then:       lab check 1.1'
+	  '(fish: source .venv/bin/activate.fish)   Then:       lab check 0.1'
 
 test: ## all checks, the quick way (before every commit)
 	@$(SETUP) --dev $(TEST_DATA) --then python tests/run.py
@@ -25,7 +26,7 @@ test-full: ## all checks, the thorough way (slow tests, many seeds)
 	@$(SETUP) --dev $(TEST_DATA) smollm2 --then python tests/run.py --full
 
 bench: ## speed beside that of other libraries, into benchmarks/results (AREA=bpe for one area)
-	@$(SETUP) --dev $(TEST_DATA)
+	@$(SETUP) --dev $(TEST_DATA) smollm2
 	@.venv/bin/python -m pip install --quiet --editable '.[dev,bench]'
 	.venv/bin/python -m benchmarks $(AREA)
 

@@ -15,7 +15,10 @@ from benchmarks import report
 from benchmarks.timing import SLACK
 from llmcore.assets import AssetError
 
-AREAS = {"bpe": "BPE: encoding and training, beside tiktoken, tokenizers and rustbpe"}
+AREAS = {
+    "bpe": "BPE: encoding and training, beside tiktoken, tokenizers and rustbpe",
+    "decode": "decoding, beside transformers",
+}
 RESULTS = Path(__file__).with_name("results")
 
 

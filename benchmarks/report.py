@@ -17,6 +17,8 @@ from benchmarks.timing import SLACK, Goal, speed_ratio, verdict
 
 Result = dict[str, Any]
 
+_AMOUNTS = {"megabytes": "MB/s", "gigabytes": "GB/s", "tokens": "tokens/s"}  # what a table may say each row got through
+
 
 def conditions(packages: Sequence[str]) -> dict[str, Any]:
     """The machine, the versions and the date."""
@@ -84,13 +86,20 @@ def markdown(result: Result) -> str:
         lines.append(f"| {g['table']} | {g['own']} | {g['peer']} | {goal} | {measured} | {g['verdict']} |")
     for table in result["tables"]:
         lines += ["", f"## {table['title']}", "", table["says"], ""]
-        amount = table.get("megabytes")
-        lines.append("| | seconds | MB/s |" if amount else "| | seconds |")
-        lines.append("|---|--:|--:|" if amount else "|---|--:|")
+        amount, unit = next(((table[key], unit) for key, unit in _AMOUNTS.items() if key in table), (None, ""))
+        limit = table.get("bytes_per_second")
+        heads = ["", "seconds", *([unit] if amount else []), *(["of the memory's speed"] if limit else [])]
+        lines.append(f"| {' | '.join(heads)} |".replace("|  |", "| |"))
+        lines.append("|---|" + "--:|" * (len(heads) - 1))
         for row in table["rows"]:
             middle = statistics.median(row["seconds"])
             spread = f"{_short(middle)} ({_short(min(row['seconds']))} to {_short(max(row['seconds']))})"
-            lines.append(f"| {row['name']} | {spread} |" + (f" {_short(amount / middle)} |" if amount else ""))
+            line = f"| {row['name']} | {spread} |" + (f" {_short(amount / middle)} |" if amount else "")
+            if limit:
+                line += f" {row['bytes'] / middle / limit:.0%} |" if "bytes" in row else " |"
+            lines.append(line)
+    if not result.get("texts"):
+        return "\n".join(lines) + "\n"
     lines += ["", "## Texts", "", "| text | what | documents | bytes | sha256 |", "|---|---|--:|--:|---|"]
     for text in result["texts"]:
         cells = [text["name"], text["what"], f"{text['documents']:,}", f"{text['bytes']:,}", f"`{text['sha256'][:16]}`"]

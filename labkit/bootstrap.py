@@ -29,6 +29,7 @@ PYTHONS = ("3.11", "3.12", "3.13")
 # MB to download, and MB on disk with the download; measured on Linux in November 2026, but for the CUDA build.
 TORCH_MB = {"cpu": (192, 1000), "gpu": (4000, 14000)}
 PACKAGES_MB = {False: (105, 650), True: (155, 990)}  # without and with the developers' tools
+FIRST_USE_MB = {"smollm2": 538}  # what the first use of some data keeps beside it
 
 
 class Stop(Exception):
@@ -211,11 +212,14 @@ def plan(build: str, pin: str, has_torch: bool, dev: bool, toml: Path, data: Seq
         import tomllib
 
         table = tomllib.loads(toml.read_text("utf-8"))
+    kept = 0.0
     for entry, name in ((table.get(name, {}), name) for name in data):
         archives = [source["bytes"] for source in entry.get("sources", []) if "bytes" in source]
         known = f"{archives[0] / 1e6:.1f} MB, {entry.get('licence', 'licence unknown')}" if archives else "size unknown"
-        lines.append(f"  data {name}: {known}")
-    disk = packages[1] + torch[1]
+        more = f"; its first use keeps {FIRST_USE_MB[name]} MB more" if name in FIRST_USE_MB else ""
+        lines.append(f"  data {name}: {known}{more}")
+        kept += entry.get("bytes", 0) / 1e6 + FIRST_USE_MB.get(name, 0)
+    disk = packages[1] + torch[1] + round(kept)
     lines.append(f"Disk: {disk} MB.  Time: one to three minutes on two cores and a fast network.  Ctrl-C is safe.")
     return "\n".join(lines), disk
 
@@ -270,49 +274,65 @@ def install(venv: Venv, want: dict[str, Any], data: Sequence[str]) -> dict[str, 
     return {**stamp, "python": venv.version(), **{key: old[key] for key in old if key.startswith("data ")}}
 
 
-def set_up(venv: Venv, want: dict[str, Any], data: dict[str, str]) -> None:
-    """Do what the stamp does not vouch for."""
+def set_up(venv: Venv, want: dict[str, Any], data: dict[str, str], also: dict[str, str]) -> None:
+    """Do what the stamp does not vouch for.  `also` is data that one can go on without."""
     began, stamp = time.monotonic(), venv.read()
-    missing = [key.split()[1] for key in data if stamp.get(key) != data[key]]
+    missing, wished = ([key.split()[1] for key in some if stamp.get(key) != some[key]] for some in (data, also))
     if not want.items() <= stamp.items():
-        stamp = install(venv, want, missing)
+        stamp = install(venv, want, [*missing, *wished])
         venv.stamp.write_text(json.dumps(stamp, indent=1), "utf-8")
+    fetch = [str(venv.python), "-m", "llmcore.assets", "fetch"]
+    if missing or wished:
+        say(f"[4/4] data: {', '.join([*missing, *wished])}")
     if missing:
-        say(f"[4/4] data: {', '.join(missing)}")
-        fetch = [str(venv.python), "-m", "llmcore.assets", "fetch", *missing]
-        venv.run(fetch, "The data could not be fetched: check the network and run again; the rest is kept.", show=True)
-        venv.stamp.write_text(json.dumps({**stamp, **data}, indent=1), "utf-8")
+        failed = "The data could not be fetched: check the network and run again; the rest is kept."
+        venv.run([*fetch, *missing], failed, show=True)
+        stamp = {**stamp, **data}
+        venv.stamp.write_text(json.dumps(stamp, indent=1), "utf-8")
+    if wished:
+        if venv.run([*fetch, *wished], show=True)[0]:
+            say(
+                f"Not here: {', '.join(wished)}.  What needs it will say so, all else works; the next time it is tried again."
+            )
+        else:
+            venv.stamp.write_text(json.dumps({**stamp, **also}, indent=1), "utf-8")
     say(f"Ready after {time.monotonic() - began:.0f} s.")
 
 
-def wanted(args: argparse.Namespace, root: Path, env: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """What the stamp must say for nothing to be left to do: on .venv, and on the data (with the place of its cache)."""
+def wanted(
+    args: argparse.Namespace, root: Path, env: Mapping[str, str]
+) -> tuple[dict[str, Any], dict[str, str], dict[str, str]]:
+    """What the stamp must say for nothing to be left to do: on .venv, and on the data that must be there, and on what may
+    be missing (both with the place of their cache)."""
     build = env.get("LAB_TORCH", "").lower()
     if build not in ("", "cpu", "gpu"):
         raise Stop(f"LAB_TORCH is {build!r}: it can be cpu, gpu, or unset (then a GPU is looked for).")
     want = {"root": str(root), "pyproject": hashlib.sha256((root / "pyproject.toml").read_bytes()).hexdigest()}
     chosen = {"dev": args.dev, "python": args.this_python and RUNNING, "torch": build}
     cache = env.get("LLM_ASSETS") or env.get("XDG_CACHE_HOME") or str(Path.home())
-    return {**want, **{k: v for k, v in chosen.items() if v}}, {f"data {name}": cache for name in args.assets}
+    data, also = ({f"data {name}": cache for name in names} for names in (args.assets, args.also))
+    return {**want, **{k: v for k, v in chosen.items() if v}}, data, also
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Bring .venv to what the command line asks for, then become the command to run there."""
     more = "LAB_TORCH=cpu or gpu chooses the PyTorch build; unset, a GPU is looked for.  To begin again from nothing, "
-    more += "remove .venv.  `make lab` is: python3 labkit/bootstrap.py --assets gpt2 shakespeare sotu --then lab next"
+    more += "remove .venv.  `make lab` is: python3 labkit/bootstrap.py --assets gpt2 shakespeare sotu --also smollm2 "
+    more += "--then lab next"
     parser = argparse.ArgumentParser(description=__doc__, epilog=more)
     parser.add_argument("--dev", action="store_true", help="with the tools that `make test` needs (pytest, mypy, ...)")
     parser.add_argument("--assets", nargs="*", default=[], metavar="NAME", help="data to have in place")
+    parser.add_argument("--also", nargs="*", default=[], metavar="NAME", help="data to have if it can be fetched")
     parser.add_argument("--this-python", action="store_true", help="do not keep a .venv of another Python version")
     parser.add_argument("--then", nargs=argparse.REMAINDER, default=[], metavar="COMMAND", help="run this in .venv")
     args, venv = parser.parse_args(argv), Venv(ROOT)
     for name in {"SIGTERM", "SIGHUP"} & set(dir(signal)):  # stopped like that, stop the child too, as for Ctrl-C
         signal.signal(getattr(signal, name), signal.default_int_handler)
     try:
-        want, data = wanted(args, ROOT, os.environ)
-        if not {**want, **data}.items() <= venv.read().items():
+        want, data, also = wanted(args, ROOT, os.environ)
+        if not {**want, **data, **also}.items() <= venv.read().items():
             with venv.locked():
-                set_up(venv, want, data)
+                set_up(venv, want, data, also)
         if not args.then:
             return 0
         env = venv.environ(os.environ)

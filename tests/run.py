@@ -145,7 +145,7 @@ def labs(seeds: int, recheck: int) -> tuple[bool, str]:
 
     tried = " or ".join(str(n) for n in sorted({lab["seeds"] for lab in made}))
     return done.returncode == 0, (
-        f"{len(made)} certified on {tried} seed{"s" * (tried != "1")}: wrong versions caught {total('caught')}/{total('wrong')}, "
+        f"{len(made)} certified on {tried} seed{'s' * (tried != '1')}: wrong versions caught {total('caught')}/{total('wrong')}, "
         f"right versions accepted {total('accepted')}/{total('right')}"
     )
 

@@ -1,5 +1,6 @@
 """The arithmetic of the benchmarks, with a clock that is set by hand, and that the committed pages are what was measured."""
 
+import dataclasses
 import doctest
 import importlib
 import json
@@ -11,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -127,8 +129,49 @@ def test_a_page_has_the_conditions_the_goals_and_every_row() -> None:
     assert page.count("| ours | 3 (2 to 4) |\n") == 1  # in the table without MB/s
 
 
+def test_a_page_has_tokens_a_second_and_how_near_that_is_to_the_memorys_speed() -> None:
+    result = invented()
+    del result["texts"]
+    first, second = result["tables"]
+    del first["megabytes"]
+    first |= {"tokens": 768, "bytes_per_second": 1000}
+    first["rows"] = [first["rows"][0] | {"bytes": 750}, first["rows"][1]]
+    second["gigabytes"] = 1.5
+    lines = report.markdown(result).splitlines()
+    at = lines.index("| | seconds | tokens/s | of the memory's speed |")
+    assert lines[at + 1 : at + 4] == [
+        "|---|--:|--:|--:|",
+        "| ours | 3 (2 to 4) | 256 | 25% |",
+        "| theirs | 1 (1 to 1.5) | 768 | |",
+    ]
+    at = lines.index("| | seconds | GB/s |")
+    assert lines[at + 1 :] == ["|---|--:|--:|", "| ours | 3 (2 to 4) | 0.5 |"]  # and no texts behind it
+
+
+def test_all_ways_of_decoding_give_the_same_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The peer's, with the cache and without it, packed: on a model of the same kind that is quickly asked."""
+    decode = importlib.import_module("benchmarks.decode")
+    small = {"vocab_size": 97, "d_model": 48, "n_layers": 2, "n_heads": 6, "n_kv_heads": 2, "head_dim": 8, "d_ff": 40}
+    monkeypatch.setattr(decode, "SHAPE", dataclasses.replace(decode.SHAPE, **small))
+    monkeypatch.setattr(decode, "PROMPT", 7)
+    monkeypatch.setattr(decode, "NEW", 5)
+    peer, own = decode.same_weights()
+    ids = torch.randint(1, 97, (3, 7), generator=torch.Generator().manual_seed(0))
+    expected = decode.their_ids(peer, ids)
+    assert [len(row) for row in expected] == [5, 5, 5]
+    assert decode.our_ids(own, ids) == expected
+    assert decode.ids_without_cache(own, ids) == expected
+    assert decode.our_ids(decode.pack(decode._copy(own)), ids) == expected
+    ways = {decode.PEER: lambda _: expected, decode.PLAIN: lambda _: [row[::-1] for row in expected]}
+    with pytest.raises(AssertionError, match="not all give the same ids, at 3 rows"):
+        decode._decoding("one", 3, ways, 1, 1e9, lambda name: None)
+
+
 def test_something_was_measured() -> None:
-    assert [file.stem for file in RESULTS] == ["bpe"]
+    areas = importlib.import_module("benchmarks.__main__").AREAS
+    stems = [file.stem for file in RESULTS]
+    assert "bpe" in stems
+    assert set(stems) <= set(areas)
 
 
 @pytest.mark.parametrize("file", RESULTS, ids=lambda file: file.stem)
@@ -165,4 +208,4 @@ def test_an_area_that_is_not_there_is_refused() -> None:
         [sys.executable, "-m", "benchmarks", "bbpe"], cwd=ROOT, capture_output=True, text=True, timeout=100
     )
     assert done.returncode == 2
-    assert "no area is called 'bbpe'; there are: bpe" in done.stderr
+    assert "no area is called 'bbpe'; there are: bpe, decode" in done.stderr

@@ -11,32 +11,29 @@ Does not:
 - share or move memory between requests: paged does
 """
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from llmcore.cache.base import PADDING, Step
 
-class LayerCache:
-    """One layer's keys and values."""
 
-    def __init__(self, keys: Tensor, values: Tensor, shared: "KVCache") -> None:
-        self.keys, self.values, self.shared, self.length = keys, values, shared, 0
+class ContiguousLayer(NamedTuple):
+    """Views of one layer's memory up to the end of the step; the new tokens go to `start` and after."""
+
+    keys: Float[Tensor, "b h s d"]
+    values: Float[Tensor, "b h s d"]
+    start: int
 
     def append(
-        self, k: Float[Tensor, "b h t d"], v: Float[Tensor, "b h t d"], positions: Int[Tensor, "b t"]
-    ) -> tuple[Float[Tensor, "b h s d"], Float[Tensor, "b h s d"], Int[Tensor, "b s"]]:
-        """Keep the new keys and values; return all there are, and their positions. Views, no copies.
-
-        Raises ValueError when the cache is full.
-        """
-        end = self.length + k.shape[2]
-        if end > self.keys.shape[2]:
-            raise ValueError(f"the cache holds {self.keys.shape[2]} tokens, and {end} are needed")
-        self.keys[:, :, self.length : end] = k
-        self.values[:, :, self.length : end] = v
-        self.shared.positions[:, self.length : end] = positions  # each layer writes the same
-        self.length = end
-        return self.keys[:, :, :end], self.values[:, :, :end], self.shared.positions[:, :end]
+        self, k: Float[Tensor, "b h t d"], v: Float[Tensor, "b h t d"]
+    ) -> tuple[Float[Tensor, "b h s d"], Float[Tensor, "b h s d"]]:
+        """Keep the new keys and values; return all there are. Views, no copies."""
+        self.keys[:, :, self.start :].copy_(k)
+        self.values[:, :, self.start :].copy_(v)
+        return self.keys, self.values
 
 
 class KVCache:
@@ -58,28 +55,55 @@ class KVCache:
     ) -> None:
         shape = (2, n_layers, batch, n_kv_heads, capacity, head_dim)
         self.memory = torch.zeros(shape, dtype=dtype, device=device)
-        self.positions = torch.full((batch, capacity), -1, dtype=torch.long, device=device)
-        self.layers = [LayerCache(self.memory[0, i], self.memory[1, i], self) for i in range(n_layers)]
-        self.plain = True  # no row was padded, so far
-
-    @property
-    def length(self) -> int:
-        """Tokens in every row, padding included."""
-        return self.layers[0].length
+        self.positions = torch.full((batch, capacity), PADDING, device=device)
+        self.length = 0  # tokens in every row, padding included
+        self.plain = True  # no row was given positions of its own, so far
+        self._after = (0, True)  # length and plain when the step that has begun is committed
 
     @property
     def bytes(self) -> int:
         """Bytes held for keys and values."""
         return self.memory.nbytes
 
+    def begin(self, ids: Int[Tensor, "b t"], positions: Int[Tensor, "b t"] | None = None) -> Step:
+        """Make room for these tokens. Without positions each row goes on where it ended.
+
+        Raises ValueError, with nothing changed, for more tokens than there is room for, or another number of rows.
+        """
+        batch, capacity = self.positions.shape
+        end = self.length + ids.shape[1]
+        if len(ids) != batch:
+            raise ValueError(f"the cache has {batch} rows, and tokens for {len(ids)} came")
+        if end > capacity:
+            raise ValueError(f"the cache holds {capacity} tokens, and {end} are needed")
+        plain = self.plain and positions is None
+        if plain:
+            positions = torch.arange(self.length, end, device=self.positions.device).expand(ids.shape)
+        elif positions is None:
+            positions = self.next_positions() + torch.arange(ids.shape[1], device=self.positions.device)
+        self.positions[:, self.length : end] = positions
+        keys, values = self.memory[0, ..., :end, :], self.memory[1, ..., :end, :]
+        layers = [ContiguousLayer(keys[i], values[i], self.length) for i in range(len(keys))]
+        self._after = (end, plain)
+        return Step(positions, self.positions[:, :end], plain, layers)
+
+    def commit(self) -> None:
+        """The step that has begun counts from now on."""
+        self.length, self.plain = self._after
+
     def next_positions(self) -> Int[Tensor, "b 1"]:
-        """Where each row goes on: one past its last position."""
+        """Where each row goes on: one past its last position; 0 for a row that holds nothing but padding."""
         if not self.length:
-            return torch.zeros(len(self.positions), 1, dtype=torch.long, device=self.positions.device)
+            return torch.zeros_like(self.positions[:, :1])
         return self.positions[:, : self.length].amax(dim=1, keepdim=True) + 1
 
     def select(self, rows: Int[Tensor, " b"]) -> None:
-        """Make row i what row rows[i] was: the bookkeeping of beams. Copies."""
+        """Make row i what row rows[i] was: the bookkeeping of beams. Copies.
+
+        Raises ValueError for another number of rows.
+        """
+        if len(rows) != len(self.positions):
+            raise ValueError(f"the cache has {len(self.positions)} rows, and {len(rows)} were selected")
         length = self.length
         self.memory[:, :, :, :, :length] = self.memory[:, :, rows, :, :length]
         self.positions[:, :length] = self.positions[rows, :length]
@@ -88,6 +112,5 @@ class KVCache:
         """Forget all but the first `length` tokens: what a speculative draft added and the model refused."""
         if not 0 <= length <= self.length:
             raise ValueError(f"cannot keep {length} tokens of {self.length}")
-        for layer in self.layers:
-            layer.length = length
-        self.positions[:, length:] = -1
+        self._after = (length, self.plain or length == 0)
+        self.commit()

@@ -5,4 +5,7 @@
 - layers       norms and MLPs
 - attention    one rule for training, prefill and decoding
 - transformer  MiniGPT
+- pretrained   real weights: `load` a GGUF file or a Hugging Face folder, `save` one
+  - gguf_model, huggingface, huggingface_config   what such files say, as a Config and a state_dict
+- packed       the same model laid out for fast answers on a CPU
 """

@@ -11,18 +11,17 @@ Does not:
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from llmcore.cache.contiguous import LayerCache
+from llmcore.cache.base import PADDING, LayerCache
 from llmcore.model.config import Config
 from llmcore.model.layers import RMSNorm
 from llmcore.model.positions import alibi_slopes, rotate
-
-PADDING = -1  # the position of a token that is not there
 
 
 def may_see(queries: Int[Tensor, "b t"], keys: Int[Tensor, "b s"], window: int = 0) -> Bool[Tensor, "b 1 t s"]:
@@ -34,14 +33,36 @@ def may_see(queries: Int[Tensor, "b t"], keys: Int[Tensor, "b s"], window: int =
     return allowed | (q == PADDING)  # a padded query looks anywhere: its row must not be empty, and nobody reads it
 
 
+class Mask(NamedTuple):
+    """What a forward pass hides, made once for all its layers."""
+
+    bias: Float[Tensor, "b h t s"] | None  # added to the scores; None: nothing to add
+    causal: bool = False  # query i sees keys 0 to i: torch knows that without a matrix
+
+
+def attention_mask(config: Config, queries: Int[Tensor, "b t"], keys: Int[Tensor, "b s"], plain: bool = False) -> Mask:
+    """-inf where a query may not look, and ALiBi's penalty for distance; a head dimension of 1 stands for all heads.
+
+    `plain` promises that the keys stand at 0, 1, …, s - 1 and the queries are the last t of them: then a training batch
+    needs no mask in memory, and a single new token needs none at all.
+    """
+    t, s = queries.shape[1], keys.shape[1]
+    if plain and (t == s or t == 1) and (not config.window or s <= config.window) and config.position != "alibi":
+        return Mask(None, causal=t > 1)
+    hidden = ~may_see(queries, keys, config.window)  # (B, 1, T, S)
+    bias = torch.zeros(hidden.shape, device=queries.device)
+    if config.position == "alibi":
+        distance = queries[:, None, :, None] - keys[:, None, None, :]
+        bias = -alibi_slopes(config.n_heads).to(queries.device)[:, None, None] * distance  # (B, H, T, S)
+    return Mask(bias.masked_fill(hidden, -math.inf))
+
+
 class Attention(nn.Module):
     """q, k, v from x; every head mixes values by softmax(q·k / √head_dim); heads side by side through one matrix.
 
     n_kv_heads < n_heads shares each key head among n_heads / n_kv_heads query heads, neighbours together.
     Source: Vaswani et al. 2017, eq. 1; Ainslie et al. 2023 (GQA).
     """
-
-    slopes: Tensor
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -54,8 +75,6 @@ class Attention(nn.Module):
         if config.qk_norm:
             self.q_norm = RMSNorm(config.head_dim, config.norm_eps)
             self.k_norm = RMSNorm(config.head_dim, config.norm_eps)
-        if config.position == "alibi":
-            self.register_buffer("slopes", alibi_slopes(config.n_heads), persistent=False)
 
     def forward(
         self,
@@ -63,13 +82,14 @@ class Attention(nn.Module):
         positions: Int[Tensor, "b t"],
         rope: tuple[Tensor, Tensor] | None,
         cache: LayerCache | None = None,
-        plain: bool = False,
+        mask: Mask | None = None,
         explain: bool = False,
     ) -> tuple[Float[Tensor, "b t d"], Float[Tensor, "b h t s"] | None]:
         """The mixed values, and the weights if `explain`.
 
-        `plain` promises that positions count on from what the cache holds, without padding: then a training batch
-        needs no mask in memory, and a single new token needs none at all.
+        Args:
+            mask: what attention_mask says of these positions and the cache's; without a cache it may be left out.
+            explain: take the explicit maths. Its mask must say everything in `bias`.
         """
         c = self.config
         q = self.q(x).unflatten(-1, (c.n_heads, c.head_dim)).transpose(1, 2)  # (B, H, T, Dh)
@@ -79,16 +99,11 @@ class Attention(nn.Module):
             q, k = self.q_norm(q), self.k_norm(k)
         if rope is not None:
             q, k = (rotate(each, *rope, layout=c.rope_layout) for each in (q, k))
-        key_positions = positions
         if cache is not None:
-            k, v, key_positions = cache.append(k, v, positions)  # (B, Hkv, S, Dh), S = cached + T
-        past = k.shape[2] - q.shape[2]
-        bias: Tensor | None = None
-        causal = False
-        if plain and not c.window and c.position != "alibi" and not explain and (past == 0 or q.shape[2] == 1):
-            causal = past == 0 and q.shape[2] > 1
-        else:
-            bias = self.bias(positions, key_positions).to(q.dtype)
+            k, v = cache.append(k, v)  # (B, Hkv, S, Dh), S = cached + T
+        if mask is None:
+            mask = attention_mask(c, positions, positions)
+        bias = None if mask.bias is None else mask.bias.to(q.dtype)
         weights: Tensor | None = None
         if explain:
             groups = c.n_heads // c.n_kv_heads
@@ -98,14 +113,5 @@ class Attention(nn.Module):
         else:
             dropout = c.dropout if self.training else 0.0
             gqa = c.n_kv_heads != c.n_heads
-            mixed = F.scaled_dot_product_attention(q, k, v, bias, dropout, causal, enable_gqa=gqa)
+            mixed = F.scaled_dot_product_attention(q, k, v, bias, dropout, mask.causal, enable_gqa=gqa)
         return self.out(mixed.transpose(1, 2).flatten(-2)), weights
-
-    def bias(self, queries: Int[Tensor, "b t"], keys: Int[Tensor, "b s"]) -> Float[Tensor, "b h t s"]:
-        """What is added to the scores: -inf where a query may not look, and ALiBi's penalty for distance."""
-        hidden = ~may_see(queries, keys, self.config.window)  # (B, 1, T, S)
-        bias = torch.zeros(hidden.shape, device=queries.device)
-        if self.config.position == "alibi":
-            distance = queries[:, None, :, None] - keys[:, None, None, :]
-            bias = -self.slopes[:, None, None] * distance  # (B, H, T, S)
-        return bias.masked_fill(hidden, -math.inf)

@@ -22,19 +22,27 @@ from typing import Literal
 class RopeScaling:
     """How RoPE is stretched beyond the context it was trained on (positions.rope_frequencies does it).
 
-    - linear  every position divided by `factor`              (Chen et al. 2023, position interpolation)
-    - ntk     a larger base, so that fast pairs hardly change   (bloc97 2023, NTK-aware)
-    - yarn    slow pairs divided, fast ones kept, a ramp between  (Peng et al. 2023, YaRN)
-    - llama3  the same idea with bounds in wavelengths         (Llama 3.1's reference code)
+    - linear   every position divided by `factor`              (Chen et al. 2023, position interpolation)
+    - ntk      a larger base, so that fast pairs hardly change   (bloc97 2023, NTK-aware)
+    - yarn     slow pairs divided, fast ones kept, a ramp between  (Peng et al. 2023, YaRN)
+    - llama3   the same idea with bounds in wavelengths         (Llama 3.1's reference code)
+    - factors  each pair divided by a number of its own          (GGUF's rope_freqs.weight)
     """
 
-    kind: Literal["linear", "ntk", "yarn", "llama3"]
-    factor: float
+    kind: Literal["linear", "ntk", "yarn", "llama3", "factors"]
+    factor: float = 1.0
     original_context: int = 0  # yarn, llama3: the context of the first training
     beta_fast: float = 32.0  # yarn: pairs that turn more often than this in the original context are kept
     beta_slow: float = 1.0  # yarn: pairs that turn less often than this are divided by `factor`
     low_freq_factor: float = 1.0  # llama3: the same two bounds under other names
     high_freq_factor: float = 4.0
+    truncate: bool = True  # yarn: the ramp begins and ends at whole pairs (gpt-oss: between them, too)
+    attention_factor: float | None = None  # what cos and sin are multiplied by; None: 1, and what YaRN says in YaRN
+    factors: tuple[float, ...] = ()  # factors: one for each pair
+
+    def __post_init__(self) -> None:
+        if self.kind in ("yarn", "llama3") and self.original_context < 1:
+            raise ValueError(f"{self.kind} needs original_context, the context of the first training")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Where a token stands: sinusoidal vectors, rotations (RoPE, with its four stretchings), and ALiBi's penalties.
+"""Where a token stands: sinusoidal vectors, rotations (RoPE, with its five stretchings), and ALiBi's penalties.
 
 All of them are functions of positions that are given, never of a row's place in the batch: the same code serves a
 training batch, one new token on a thousand cached ones, and prompts that were padded on the left.
@@ -32,33 +32,51 @@ def sinusoidal(positions: Int[Tensor, "*b t"], d_model: int, theta: float = 10_0
 def rope_frequencies(
     head_dim: int, theta: float = 10_000.0, scaling: RopeScaling | None = None
 ) -> tuple[Float[Tensor, " half"], float]:
-    """Radians by which each pair of coordinates turns per position, and a factor for cos and sin (1 except in YaRN).
+    """Radians by which each pair of coordinates turns per position, and a factor for cos and sin (1, save in YaRN).
+
+    At position 100 000 an angle is a hundred thousand times as wrong as its frequency: so the steps are those of
+    transformers, in their order, and the float32 numbers come out the same to the last bit.
 
     Source: Su et al. 2021, eq. 15; RopeScaling names the sources of the stretchings.
     """
     pair = torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim
-    turn = theta**-pair
+    period = theta**pair  # positions per radian
+    turn = 1.0 / period
     if scaling is None:
         return turn, 1.0
+    attention = 1.0 if scaling.attention_factor is None else scaling.attention_factor
     if scaling.kind == "linear":
-        return turn / scaling.factor, 1.0
+        return turn / scaling.factor, attention
     if scaling.kind == "ntk":
-        return (theta * scaling.factor ** (head_dim / (head_dim - 2))) ** -pair, 1.0
+        return 1.0 / (theta * scaling.factor ** (head_dim / (head_dim - 2))) ** pair, attention
+    if scaling.kind == "factors":
+        return 1.0 / (torch.tensor(scaling.factors) * period), attention
     if scaling.kind == "llama3":
-        turns = scaling.original_context * turn / (2 * math.pi)  # in the whole original context
+        turns = scaling.original_context / (2 * math.pi / turn)  # in the whole original context
         keep = (turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor)
         keep = keep.clamp(0, 1)
-        return keep * turn + (1 - keep) * turn / scaling.factor, 1.0
+        return (1 - keep) * turn / scaling.factor + keep * turn, attention
 
     def pair_that_turns(times: float) -> float:
         return head_dim * math.log(scaling.original_context / (times * 2 * math.pi)) / (2 * math.log(theta))
 
-    first = max(math.floor(pair_that_turns(scaling.beta_fast)), 0)
-    last = min(math.ceil(pair_that_turns(scaling.beta_slow)), head_dim - 1)
+    first, last = pair_that_turns(scaling.beta_fast), pair_that_turns(scaling.beta_slow)
+    if scaling.truncate:
+        first, last = math.floor(first), math.ceil(last)
+    first, last = max(first, 0), min(last, head_dim - 1)
     ramp = (torch.arange(head_dim // 2, dtype=torch.float32) - first) / max(last - first, 0.001)
-    divide = ramp.clamp(0, 1)
-    # Longer contexts spread attention; YaRN's temperature sharpens it again (its eq. 22, on q and k both).
-    return divide * turn / scaling.factor + (1 - divide) * turn, 0.1 * math.log(scaling.factor) + 1
+    keep = 1 - ramp.clamp(0, 1)
+    if scaling.attention_factor is None:
+        attention = yarn_attention(scaling.factor)
+    return 1.0 / (scaling.factor * period) * (1 - keep) + turn * keep, attention
+
+
+def yarn_attention(factor: float, mscale: float = 1.0) -> float:
+    """YaRN's temperature for q and k both: a longer context spreads attention, and this sharpens it again.
+
+    Source: Peng et al. 2023, eq. 22; `mscale` is DeepSeek's weight for it.
+    """
+    return 0.1 * mscale * math.log(factor) + 1.0 if factor > 1 else 1.0
 
 
 def rotate(

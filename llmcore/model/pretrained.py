@@ -1,14 +1,17 @@
-"""Published weights on MiniGPT: GPT-2 and the Llama family (Llama, Mistral, Qwen 2 and 3, SmolLM), from GGUF files.
+"""Published weights on MiniGPT: GPT-2 and the Llama family (Llama, Mistral, Qwen 2 and 3, SmolLM).
 
-    model = load("smollm2")                       # an asset by name, or a path to a .gguf
-    model.config.n_layers, model.n_parameters
+    model = load("smollm2")                       # an asset by name
+    model = load("models/Qwen3-0.6B")             # a Hugging Face folder: config.json and safetensors
+    model = load("models/mine.gguf")              # a file of llama.cpp
+    save(model, "models/mine")                    # a folder that transformers reads, too
 
-The first load of a file converts it to float32 and keeps that beside the assets; later loads map the result into memory.
+Safetensors are mapped into memory as they are. Blocks of a GGUF file have to be unpacked: its first load converts it to
+float32 and keeps that beside the assets; later loads map the result.
 
 Does not:
 - download: `python -m llmcore.assets fetch smollm2` does
 - keep weights quantised: llmcore.quant will
-- read architectures that are not in ARCHITECTURES
+- read what MiniGPT cannot be: that is refused in a sentence which says why
 """
 
 import hashlib
@@ -19,122 +22,79 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from llmcore import assets
 from llmcore.gguf import GGUF
+from llmcore.model import gguf_model, huggingface
 from llmcore.model.config import Config, RopeScaling
-from llmcore.model.positions import rope_frequencies
+from llmcore.model.huggingface import save
 from llmcore.model.transformer import MiniGPT
 
-ARCHITECTURES = ("llama", "qwen2", "qwen3", "gpt2")
-
-# GGUF's names of tensors → ours
-_NAMES = {
-    "token_embd": "embedding",
-    "position_embd": "position_embedding",
-    "output_norm": "final_norm",
-    "output": "head",
-    "attn_norm": "attention_norm",
-    "attn_q": "attention.q",
-    "attn_k": "attention.k",
-    "attn_v": "attention.v",
-    "attn_output": "attention.out",
-    "attn_q_norm": "attention.q_norm",
-    "attn_k_norm": "attention.k_norm",
-    "ffn_norm": "mlp_norm",
-    "ffn_gate": "mlp.gate",
-    "ffn_up": "mlp.up",
-    "ffn_down": "mlp.down",
-}
+__all__ = ["load", "save"]
 
 
 def load(name: str | Path, dtype: torch.dtype = torch.float32) -> MiniGPT:
-    """The model of a GGUF file, ready to be asked: eval mode, no gradients until you want them.
+    """A trained model, ready to be asked: eval mode, no gradients until you want them.
 
     Args:
-        name: of an asset, or a path.
-        dtype: of the weights in memory; what is kept on disk is float32.
+        name: of an asset, or the path of a Hugging Face folder or a GGUF file.
+        dtype: of the weights in memory. In their own dtype, those of a folder are not copied until they are changed.
 
-    Raises ValueError for a file that MiniGPT cannot be, AssetMissing for an asset that has not been fetched.
+    Raises ValueError for a path that is none of these or a model that MiniGPT cannot be, AssetMissing for an asset that
+    has not been fetched.
     """
     path = assets.path(str(name)) if str(name) in assets.catalogue() else Path(name)
-    found = path.stat()
-    key = hashlib.sha256(f"{path.resolve()} {found.st_size} {found.st_mtime_ns} 1".encode()).hexdigest()[:16]
-    kept = assets.cache_dir() / "converted" / f"{path.stem}-{key}.pt"
-    if not kept.exists():
-        file = GGUF(path)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        part = kept.with_suffix(f".{os.getpid()}.part")
-        torch.save({"config": asdict(config_of(file)), "state": weights_of(file)}, part)
-        os.replace(part, kept)  # whoever looks sees all of it or nothing
-    data = torch.load(kept, mmap=True, weights_only=True)
-    scaling = data["config"].pop("rope_scaling")
-    config = Config(**data["config"], rope_scaling=RopeScaling(**scaling) if scaling else None)
-    with torch.device("meta"):  # no memory, and no random numbers that are overwritten at once
+    if path.is_dir():
+        config, state = huggingface.read(path)
+    elif path.exists():
+        config, state = _converted(path)
+    else:
+        raise ValueError(f"{str(name)!r} is no asset, no folder and no GGUF file")
+    with _Unfilled():
         model = MiniGPT(config)
-    model.load_state_dict({name: tensor.to(dtype) for name, tensor in data["state"].items()}, assign=True)
+    shapes = {each: tensor.shape for each, tensor in model.state_dict().items()}
+    wrong = [each for each in [*shapes, *state] if each not in state or state[each].shape != shapes.get(each)]
+    if wrong:
+        got, want = (tuple(x[wrong[0]]) if wrong[0] in x else "nothing" for x in (_shapes(state), shapes))
+        raise ValueError(f"{path} has {got} for {wrong[0]}, and its description asks for {want}")
+    model.load_state_dict({each: tensor.to(dtype) for each, tensor in state.items()}, assign=True)
     if config.tie_embeddings:
         model.head.weight = model.embedding.weight
-    if config.position == "rope":
-        model.turn = rope_frequencies(config.head_dim, config.rope_theta, config.rope_scaling)[0]
     return model.eval().requires_grad_(False)
 
 
-def config_of(file: GGUF) -> Config:
-    """What the fields of a GGUF file describe. Raises ValueError for what MiniGPT cannot be."""
-    kind = file.fields.get("general.architecture")
-    if kind not in ARCHITECTURES:
-        raise ValueError(f"{file.path} holds a model of the kind {kind!r}; here there are {', '.join(ARCHITECTURES)}")
-    if "rope_freqs.weight" in file.tensors or file.fields.get(f"{kind}.rope.scaling.type", "none") != "none":
-        raise ValueError(f"{file.path} stretches its positions, and such files are not read here yet")
+class _Unfilled(TorchFunctionMode):
+    """Parameters take no memory and no random numbers, which would be overwritten at once; all else is as ever.
 
-    def field(name: str, default: Any = None) -> Any:
-        value = file.fields.get(f"{kind}.{name}", default)
-        if value is None:
-            raise ValueError(f"{file.path} does not say {kind}.{name}")
-        return value
+    (torch.device("meta") would move all else, too, and to compute there torch imports its compiler: two seconds.)
+    """
 
-    heads = field("attention.head_count")
-    fields: dict[str, Any] = {
-        "vocab_size": file.tensors["token_embd.weight"].shape[0],
-        "context_length": field("context_length"),
-        "d_model": field("embedding_length"),
-        "n_layers": field("block_count"),
-        "n_heads": heads,
-        "n_kv_heads": field("attention.head_count_kv", heads),
-        "head_dim": field("attention.key_length", field("embedding_length") // heads),
-        "d_ff": field("feed_forward_length"),
-        "tie_embeddings": "output.weight" not in file.tensors,
-    }
-    if kind == "gpt2":
-        return Config(**fields, norm_eps=field("attention.layer_norm_epsilon"), bias=True)
-    return Config(
-        **fields,
-        position="rope",
-        rope_theta=field("rope.freq_base", 10_000.0),
-        rope_layout="adjacent" if kind == "llama" else "half",  # llama.cpp reorders the rows of Llama's q and k
-        window=file.fields.get(f"{kind}.attention.sliding_window", 0),
-        norm="rmsnorm",
-        norm_eps=field("attention.layer_norm_rms_epsilon"),
-        mlp="swiglu",
-        qkv_bias="blk.0.attn_q.bias" in file.tensors,
-        qk_norm="blk.0.attn_q_norm.weight" in file.tensors,
-    )
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.empty:
+            return torch.empty(*args, **{**kwargs, "device": "meta"})
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
 
 
-def weights_of(file: GGUF) -> dict[str, Tensor]:
-    """All tensors in float32 under the names that MiniGPT has for them. Raises ValueError for one it has no place for."""
-    state: dict[str, Tensor] = {}
-    for name in file.tensors:
-        *block, part, kind = name.split(".")
-        prefix = f"blocks.{block[1]}." if block else ""
-        tensor = torch.from_numpy(file.read(name))
-        if part == "attn_qkv":  # GPT-2 has the three in one
-            for each, third in zip("qkv", tensor.chunk(3), strict=True):
-                state[f"{prefix}attention.{each}.{kind}"] = third.clone()
-        elif part in _NAMES:
-            state[f"{prefix}{_NAMES[part]}.{kind}"] = tensor
-        else:
-            raise ValueError(f"{file.path} has a tensor {name!r}, and MiniGPT has no place for it")
-    state.setdefault("head.weight", state["embedding.weight"])
-    return state
+def _shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in state.items()}
+
+
+def _converted(path: Path) -> tuple[Config, dict[str, Tensor]]:
+    """A GGUF file's config and float32 tensors, unpacked on the first call and mapped on all others."""
+    found = path.stat()
+    key = hashlib.sha256(f"{path.resolve()} {found.st_size} {found.st_mtime_ns} 2".encode()).hexdigest()[:16]
+    kept = assets.cache_dir() / "converted" / f"{path.stem}-{key}.pt"
+    if not kept.exists():
+        file = GGUF(path)
+        config, state = gguf_model.config_of(file), gguf_model.weights_of(file)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        part = kept.with_suffix(f".{os.getpid()}.part")
+        torch.save({"config": asdict(config), "state": state}, part)
+        os.replace(part, kept)  # whoever looks sees all of it or nothing
+    data = torch.load(kept, mmap=True, weights_only=True)
+    scaling = data["config"].pop("rope_scaling")
+    return Config(**data["config"], rope_scaling=RopeScaling(**scaling) if scaling else None), data["state"]

@@ -17,8 +17,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from llmcore.cache.base import PADDING, Cache, Step
+from llmcore.cache.blocks import BlockPool
 from llmcore.cache.contiguous import KVCache
-from llmcore.model.attention import PADDING, Attention
+from llmcore.model.attention import Attention, attention_mask
 from llmcore.model.config import Config
 from llmcore.model.layers import MLP, SwiGLU, norm
 from llmcore.model.positions import rope_frequencies, sinusoidal
@@ -83,7 +85,7 @@ class MiniGPT(nn.Module):
     def forward(
         self,
         ids: Int[Tensor, "b t"],
-        cache: KVCache | None = None,
+        cache: Cache | None = None,
         positions: Int[Tensor, "b t"] | None = None,
         last_only: bool = False,
     ) -> Float[Tensor, "b t v"]:
@@ -101,7 +103,7 @@ class MiniGPT(nn.Module):
         return self.head(x[:, -1:] if last_only else x)
 
     def hidden(
-        self, ids: Int[Tensor, "b t"], cache: KVCache | None = None, positions: Int[Tensor, "b t"] | None = None
+        self, ids: Int[Tensor, "b t"], cache: Cache | None = None, positions: Int[Tensor, "b t"] | None = None
     ) -> Float[Tensor, "b t d"]:
         """What the output layer gets: each token's state behind the last block and norm. Arguments as `forward`'s."""
         return self._run(ids, cache, positions)[0]
@@ -110,6 +112,11 @@ class MiniGPT(nn.Module):
         """An empty cache for this model, in its dtype and on its device."""
         c, weight = self.config, self.embedding.weight
         return KVCache(c.n_layers, batch, c.n_kv_heads, c.head_dim, capacity, weight.dtype, weight.device)
+
+    def new_pool(self, n_blocks: int, block_size: int = 16) -> BlockPool:
+        """An empty block pool for this model's sequences, in its dtype and on its device: see cache.paged."""
+        c, weight = self.config, self.embedding.weight
+        return BlockPool(c.n_layers, n_blocks, block_size, c.n_kv_heads, c.head_dim, weight.dtype, weight.device)
 
     def loss(self, ids: Int[Tensor, "b t"], targets: Int[Tensor, "b t"]) -> Float[Tensor, ""]:
         """Mean cross-entropy in nats per token; a target of -100 does not count."""
@@ -120,20 +127,19 @@ class MiniGPT(nn.Module):
         return torch.stack(self._run(ids, None, None, explain=True)[1])
 
     def _run(
-        self, ids: Tensor, cache: KVCache | None, positions: Tensor | None, explain: bool = False
+        self, ids: Tensor, cache: Cache | None, positions: Tensor | None, explain: bool = False
     ) -> tuple[Float[Tensor, "b t d"], list[Tensor]]:
-        past = cache.length if cache is not None else 0
-        plain = positions is None and (cache is None or cache.plain)
-        if positions is not None and cache is not None:
-            cache.plain = False
-        if positions is None:
-            start = cache.next_positions() if cache is not None else torch.zeros(1, 1, dtype=torch.long)
-            positions = start.to(ids.device) + torch.arange(ids.shape[1], device=ids.device)
-            positions = positions.expand(ids.shape)
+        if cache is not None:
+            step = cache.begin(ids, positions)
+        else:
+            where = torch.arange(ids.shape[1], device=ids.device).expand(ids.shape) if positions is None else positions
+            step = Step(where, where, positions is None, [None] * len(self.blocks))
+        positions = step.positions
         if self.config.position == "learned":
-            needed = past + ids.shape[1] if plain else int(positions.max()) + 1
+            needed = step.keys.shape[1] if step.plain else int(positions.max()) + 1
             if needed > self.config.context_length:
                 raise ValueError(f"position {needed - 1} is beyond the {self.config.context_length} that were learned")
+        mask = attention_mask(self.config, positions, step.keys, step.plain and not explain)
         x = self.embedding(ids)  # (B, T, D)
         rope = None
         if self.config.position == "learned":
@@ -145,11 +151,12 @@ class MiniGPT(nn.Module):
             rope = (angle.cos() * self.rope_factor, angle.sin() * self.rope_factor)
         x = self.dropout(x)
         maps = []
-        for i, block in enumerate(self.blocks):
-            layer = cache.layers[i] if cache is not None else None
-            x, weights = block(x, positions, rope, layer, plain=plain, explain=explain)
+        for block, layer in zip(self.blocks, step.layers, strict=True):
+            x, weights = block(x, positions, rope, layer, mask=mask, explain=explain)
             if weights is not None:
                 maps.append(weights)
+        if cache is not None:
+            cache.commit()
         return self.final_norm(x), maps
 
 

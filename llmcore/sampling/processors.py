@@ -7,8 +7,9 @@
     tensor([[0.8810, 0.1190, 0.0000, 0.0000]])
 
 Each setting is one number for the batch, or a tensor with one for each row. A setting at its neutral value changes
-nothing. Removed tokens get -inf; every row keeps at least its best token. The order in which you apply them matters:
-penalties and biases first, then temperature, then what cuts the tail (the order of transformers and vLLM).
+nothing. Removed tokens get -inf. What cuts the tail leaves every row at least its best token; bans (no_repeat_ngram, a
+bias of -inf) can forbid them all, and then there is nothing to draw. The order in which you apply them matters: penalties
+and biases first, then temperature, then what cuts the tail (the order of transformers and vLLM).
 
 Does not:
 - draw: strategies does
@@ -48,7 +49,7 @@ def top_k(logits: Float[Tensor, "b v"], k: int | Int[Tensor, " b"]) -> Float[Ten
     Source: Fan et al. 2018, section 5.4.
     """
     rows = _column(k, logits).long().clamp(0, logits.shape[1]).expand(len(logits), 1)
-    largest = logits.topk(max(int(rows.max()), 1), dim=1).values  # (B, max k), falling
+    largest = logits.topk(max([1, *rows[:, 0].tolist()]), dim=1).values  # (B, max k), falling
     threshold = largest.gather(1, (rows - 1).clamp(min=0))
     return logits.masked_fill((logits < threshold) & (rows > 0), -math.inf)
 
@@ -129,6 +130,6 @@ def logit_bias(logits: Float[Tensor, "b v"], bias: Mapping[int, float]) -> Float
         return logits
     if wrong := [i for i in bias if not 0 <= i < logits.shape[1]]:
         raise ValueError(f"id {wrong[0]} is outside the vocabulary: ids go from 0 to {logits.shape[1] - 1}")
-    added = torch.zeros_like(logits[0])
+    added = logits.new_zeros(logits.shape[1])
     added[list(bias)] = torch.tensor(list(bias.values()), dtype=logits.dtype, device=logits.device)
     return logits + added

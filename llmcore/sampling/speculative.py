@@ -40,6 +40,7 @@ def verify(
     for i, token in enumerate(drafted):
         if u_accept[i] * q[i, token] >= p[i, token]:
             rest = (p[i] - q[i]).clamp(min=0)
+            rest = rest if rest.any() else p[i]  # two equal distributions that differ by rounding leave no rest
             return Round([*drafted[:i], int(draw(rest[None], last))], i)
     return Round([*drafted, int(draw(p[len(drafted)][None], last))], len(drafted))
 

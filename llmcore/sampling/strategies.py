@@ -6,13 +6,12 @@
 Each row has settings and random numbers of its own: what a row gets does not depend on its neighbours in the batch.
 
 Does not:
-- know text: ids come in and go out
+- know text: ids come in and go out. text.py makes text of them, and ends it at stop strings
 - schedule: the batch that begins is the batch that ends. llmcore.serving lets requests come and go
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence, Set
 from typing import NamedTuple
 
 import torch
@@ -20,82 +19,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from llmcore.model.transformer import PADDING, MiniGPT
-from llmcore.sampling import processors as P
+from llmcore.sampling.settings import GREEDY, Sampling, adjust, choose, draw
 
-
-@dataclass(frozen=True)
-class Sampling:
-    """How one request wants its tokens. All defaults are neutral: the model's own distribution."""
-
-    temperature: float = 1.0  # 0: greedy
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    repetition_penalty: float = 1.0  # over prompt and answer
-    frequency_penalty: float = 0.0  # over the answer
-    presence_penalty: float = 0.0  # likewise
-    no_repeat_ngram: int = 0  # in prompt and answer
-    logit_bias: Mapping[int, float] = field(default_factory=dict)
-    seed: int = 0
+__all__ = ["GREEDY", "Beam", "Sampling", "Token", "adjust", "beam_search", "contrastive_search", "draw", "generate"]
 
 
 class Token(NamedTuple):
     id: int
     logprob: float  # under the model itself, before any setting, in nats
-
-
-GREEDY = Sampling(temperature=0.0)
-
-
-def adjust(
-    logits: Float[Tensor, "b v"], settings: Sequence[Sampling], prompts: Int[Tensor, "b t"], answers: Int[Tensor, "b n"]
-) -> Float[Tensor, "b v"]:
-    """The logits that each row's token is drawn from: biases and penalties, then temperature, then the cuts.
-
-    `prompts` and `answers` hold the ids so far, PADDING (-1) where there is none.
-    """
-
-    def column(name: str) -> Float[Tensor, " b"]:
-        return torch.tensor([float(getattr(s, name)) for s in settings], device=logits.device)
-
-    def any_differs(*names: str) -> bool:
-        return any(getattr(s, name) != getattr(Sampling, name) for s in settings for name in names)
-
-    v = logits.shape[1]
-    logits = logits.float()
-    if any(s.logit_bias for s in settings):
-        rows = zip(logits.split(1), settings, strict=True)
-        logits = torch.cat([P.logit_bias(row, s.logit_bias) for row, s in rows])
-    if any_differs("repetition_penalty"):
-        seen = P.counts(torch.cat([prompts, answers], dim=1), v) > 0
-        logits = P.repetition_penalty(logits, seen, column("repetition_penalty"))
-    if any_differs("frequency_penalty", "presence_penalty"):
-        count = P.counts(answers, v)
-        logits = P.count_penalties(logits, count, column("frequency_penalty"), column("presence_penalty"))
-    if any_differs("no_repeat_ngram"):
-        so_far = torch.cat([prompts, answers], dim=1)
-        sizes = [s.no_repeat_ngram for s in settings]
-        both = zip(logits.split(1), so_far.split(1), sizes, strict=True)
-        logits = torch.cat([P.no_repeat_ngram(row, ids, n) for row, ids, n in both])
-    if any_differs("temperature"):
-        logits = P.temperature(logits, column("temperature"))
-    if any_differs("top_k"):
-        logits = P.top_k(logits, column("top_k"))
-    if any_differs("top_p"):
-        logits = P.top_p(logits, column("top_p"))
-    if any_differs("min_p"):
-        logits = P.min_p(logits, column("min_p"))
-    return logits
-
-
-def draw(probabilities: Float[Tensor, "b v"], u: Float[Tensor, " b"]) -> Int[Tensor, " b"]:
-    """The token at which the running sum of probabilities passes u · (their sum), for u in [0, 1): inverse transform.
-
-    A token of probability 0 is never drawn.
-    """
-    sums = probabilities.double().cumsum(1)
-    ids = torch.searchsorted(sums, u.double()[:, None] * sums[:, -1:], right=True)[:, 0]
-    return ids.clamp(max=probabilities.shape[1] - 1)
+    top: tuple[tuple[int, float], ...] = ()  # the most probable ids with their logprobs, likewise, best first
 
 
 def left_padded(prompts: Sequence[Sequence[int]]) -> tuple[Int[Tensor, "b t"], Int[Tensor, "b t"]]:
@@ -118,10 +50,16 @@ def generate(
     settings: Sampling | Sequence[Sampling] = GREEDY,
     max_new_tokens: int = 64,
     stop_ids: Set[int] = frozenset(),
+    top_logprobs: int = 0,
 ) -> Iterator[list[Token | None]]:
     """The rows' next tokens, step by step, until each has drawn a stop id (which is given out) or max_new_tokens.
 
-    One forward pass reads all prompts; then one token a row and step, on cached keys and values.
+    One forward pass reads all prompts; then one token a row and step, on cached keys and values. Each Token comes with
+    its logprob and the `top_logprobs` most probable alternatives (it may be among them): under the model itself, so
+    that they say what the model thought, not what the settings left of it.
+
+    Raises ValueError for an empty prompt, for settings that are not as many as the prompts, and for a row in which no
+    token can be drawn.
     """
     rows = [settings] * len(prompts) if isinstance(settings, Sampling) else list(settings)
     if len(rows) != len(prompts):
@@ -131,20 +69,31 @@ def generate(
     padded = bool((positions == PADDING).any())
     cache = model.new_cache(len(prompts), ids.shape[1] + max_new_tokens)
     random = [torch.Generator().manual_seed(s.seed) for s in rows]
+    greedy = all(s.temperature == 0 for s in rows)
     answers = ids[:, :0]
     open_rows = [True] * len(rows)
     logits = model(ids.clamp(min=0), cache, positions if padded else None, last_only=True)[:, 0]
     for step in range(max_new_tokens):
-        u = torch.cat([torch.rand(1, generator=g, dtype=torch.float64) for g in random]).to(device)
-        new = draw(adjust(logits, rows, ids, answers).softmax(1), u)
-        logprobs = logits.float().log_softmax(1).gather(1, new[:, None])[:, 0].tolist()
-        chosen = zip(new.tolist(), logprobs, open_rows, strict=True)
-        yield [Token(i, logprob) if is_open else None for i, logprob, is_open in chosen]
-        open_rows = [is_open and i not in stop_ids for is_open, i in zip(open_rows, new.tolist(), strict=True)]
+        u = None if greedy else torch.cat([torch.rand(1, generator=g, dtype=torch.float64) for g in random]).to(device)
+        new = choose(logits, rows, ids, answers, u)
+        tokens = _tokens(logits, new, top_logprobs)
+        yield [token if is_open else None for token, is_open in zip(tokens, open_rows, strict=True)]
+        open_rows = [is_open and t.id not in stop_ids for is_open, t in zip(open_rows, tokens, strict=True)]
         if not any(open_rows) or step == max_new_tokens - 1:
             return
         answers = torch.cat([answers, new[:, None]], dim=1)
         logits = model(new[:, None], cache)[:, 0]
+
+
+def _tokens(logits: Float[Tensor, "b v"], new: Int[Tensor, " b"], top: int) -> list[Token]:
+    logprobs = logits.float().log_softmax(1)
+    chosen = logprobs.gather(1, new[:, None])[:, 0].tolist()
+    if not top:
+        return [Token(i, logprob) for i, logprob in zip(new.tolist(), chosen, strict=True)]
+    best = logprobs.topk(min(top, logprobs.shape[1]), dim=1)
+    alternatives = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    each = zip(new.tolist(), chosen, alternatives, strict=True)
+    return [Token(i, logprob, tuple(zip(*both, strict=True))) for i, logprob, both in each]
 
 
 class Beam(NamedTuple):
@@ -164,9 +113,10 @@ def beam_search(
 ) -> list[Beam]:
     """The best continuations that a search of this width finds, best first. One that stops holds its stop id.
 
-    Every step extends all open beams by every token and keeps the best `beams` that do not end; those that do are put
-    aside. The search is over when no open beam can beat the worst of `beams` finished ones as it stands.
-    Source: Wu et al. 2016, section 7 (length penalty in the simple form of Hugging Face).
+    Every step extends all open beams by every token and keeps the best `beams` that do not end; those that do, and are
+    among the best `beams` of all, are put aside. The search is over when no open beam can beat the worst of `beams`
+    finished ones as it stands. Source: Wu et al. 2016, section 7; the rules, and the length penalty in its simple
+    form, are those of Hugging Face's `generate` (early_stopping=False).
     """
 
     def beam(ids: list[int], logprob: float) -> Beam:
@@ -182,14 +132,14 @@ def beam_search(
         totals = sums[:, None] + logits.float().log_softmax(1)
         best = totals.flatten().topk(min(beams * (1 + len(stop_ids)), totals.numel()))
         kept: list[tuple[float, int, int]] = []
-        for total, place in zip(best.values.tolist(), best.indices.tolist(), strict=True):
+        for rank, (total, place) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True)):
             row, token = divmod(place, totals.shape[1])
             if total == -math.inf or len(kept) == beams:
                 break
-            if token in stop_ids:
-                finished.append(beam([*texts[row], token], total))
-            else:
+            if token not in stop_ids:
                 kept.append((total, row, token))
+            elif rank < beams:
+                finished.append(beam([*texts[row], token], total))
         finished = sorted(finished, key=lambda b: -b.score)[:beams]
         if not kept:
             break

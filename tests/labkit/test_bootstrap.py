@@ -526,6 +526,39 @@ def test_data_that_cannot_be_fetched_does_not_undo_the_rest(venv: Fake, capsys: 
     assert again(venv, "--assets", "moby") == ["python -m llmcore.assets fetch moby"]
 
 
+def test_data_that_may_be_missing_comes_last_and_keeps_nothing_else_back(
+    venv: Fake, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    became: list[str] = []
+    monkeypatch.setattr("os.execve", lambda *command: became.append(command[0]))
+    monkeypatch.setattr("shutil.which", lambda name, path: str(venv.bin / name))
+    venv.fails = ("fetch bare",)
+    argv = ("--assets", "moby", "--also", "bare", "--then", "lab")
+    bootstrap.main(argv)
+    said = capsys.readouterr().err
+    assert "[4/4] data: moby, bare\n" in said
+    assert "Not here: bare.  What needs it will say so" in said
+    assert venv.commands[-2:] == [f"python -m llmcore.assets fetch {name}" for name in ("moby", "bare")]
+    assert became == [str(venv.bin / "lab")]  # and on it went
+
+    venv.commands.clear()
+    venv.fails = ()
+    bootstrap.main(argv)  # tried again, alone
+    assert venv.commands == ["python -m llmcore.assets fetch bare"]
+    assert "Not here" not in capsys.readouterr().err
+    assert again(venv, "--assets", "moby", "bare") == []  # what came counts as data like any other
+
+
+def test_what_the_first_use_keeps_is_in_the_plan(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    toml = root / "llmcore" / "assets.toml"
+    plain, less = bootstrap.plan("cpu", PIN, False, False, toml, ["moby"])
+    monkeypatch.setattr(bootstrap, "FIRST_USE_MB", {"moby": 300})
+    text, more = bootstrap.plan("cpu", PIN, False, False, toml, ["moby"])
+    assert "data moby: 1.2 MB, public domain\n" in plain
+    assert "data moby: 1.2 MB, public domain; its first use keeps 300 MB more\n" in text
+    assert more == less + 300
+
+
 @pytest.mark.parametrize("variable", ["LLM_ASSETS", "XDG_CACHE_HOME", "HOME"])
 def test_another_cache_is_filled_anew(variable: str, venv: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     for other in ("LLM_ASSETS", "XDG_CACHE_HOME"):
@@ -664,6 +697,6 @@ def test_then_with_an_unknown_command_is_said(venv: Fake, capsys: pytest.Capture
 def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         bootstrap.main(["--help"])
-    said = capsys.readouterr().out
-    for word in ("--dev", "--assets", "--then", "--this-python", "LAB_TORCH", ".ready.json", "lab next"):
+    said = " ".join(capsys.readouterr().out.split())  # its lines break where they like
+    for word in ("--dev", "--assets", "--also", "--then", "--this-python", "LAB_TORCH", ".ready.json", "lab next"):
         assert word in said

@@ -1,8 +1,11 @@
 """Conversations as ids: what a template says, what a user cannot say, and what is learned."""
 
 import pytest
+import torch
 from tokenizers import Tokenizer
 
+from llmcore import chat
+from llmcore.sampling.settings import Sampling
 from llmcore.tokenizers import BPE
 from llmcore.tokenizers.chat import CHATML, LLAMA3, Template
 
@@ -82,3 +85,27 @@ def test_what_is_missing_is_named(bpe):
     with pytest.raises(ValueError, match="message 1 needs a role and a content"):
         CHATML.encode(bpe, [TALK[0], {"role": "user"}])
     assert CHATML.encode(bpe, [], reply=False) == ([], [])
+
+
+def test_the_chat_prints_what_it_returns_and_ends_at_the_end_of_the_turn(bpe, capsys):
+    class Speaker:
+        """In place of a model: says "Hé", then the end of the turn; the é comes in two tokens."""
+
+        def __init__(self):
+            self.embedding = torch.nn.Embedding(1, 1)
+            self.asked, self.says = [], [72, *"é".encode(), 301, 72]
+
+        def new_cache(self, batch, capacity):
+            return None
+
+        def __call__(self, ids, cache, positions=None, last_only=False):
+            self.asked += ids[0].tolist()
+            logits = torch.zeros(1, 1, 310)
+            logits[0, 0, self.says.pop(0)] = 9.0
+            return logits
+
+    model = Speaker()
+    assert chat.answer(model, bpe, CHATML, TALK, Sampling(temperature=0.0), 20) == "Hé"
+    assert capsys.readouterr().out == "Hé\n"
+    assert model.asked == [*CHATML.encode(bpe, TALK).ids, 72, *"é".encode()]
+    assert chat.answer(Speaker(), bpe, CHATML, TALK, Sampling(temperature=0.0), 2) == "H\ufffd"

@@ -9,7 +9,7 @@ from gguf.quants import dequantize, quantize
 
 from llmcore import assets
 from llmcore.gguf import GGUF
-from llmcore.model import pretrained
+from llmcore.model import gguf_model, pretrained
 
 KINDS = ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1"]
 SIZES = {"vocab_size": 67, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -17,8 +17,9 @@ MORE = {"num_key_value_heads": 2, "max_position_embeddings": 50, "rms_norm_eps":
 NONE = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
 
 
-def write(path, arch, fields, tensors):
+def write(path, arch, fields, tensors, more=lambda writer: None):
     writer = gguf.GGUFWriter(path, arch)
+    more(writer)
     for name, value in fields.items():
         add = writer.add_float32 if isinstance(value, float) else writer.add_uint32
         add(f"{arch}.{name}", value)
@@ -107,8 +108,9 @@ def reordered(weight, heads):
     return weight.reshape(heads, 2, -1, weight.shape[1]).swapaxes(1, 2).reshape(weight.shape)
 
 
-def theirs_and_file(path, kind):
-    rope = {"rope_parameters": {"rope_type": "default", "rope_theta": 777.0}}
+def theirs_and_file(path, kind, stretched=None, freqs=None, more=lambda writer: None):
+    """A model of transformers and its GGUF file; `more` and `freqs` say there what `stretched` says to transformers."""
+    rope = {"rope_parameters": {"rope_theta": 777.0, **(stretched or {"rope_type": "default"})}}
     fields = {
         "context_length": 50,
         "embedding_length": 64,
@@ -147,7 +149,9 @@ def theirs_and_file(path, kind):
         for theirs, short in (GPT2_NAMES if kind == "gpt2" else LLAMA_NAMES).items():
             name = name.replace(theirs, short)
         tensors[name] = ("F32", data)
-    return model.eval(), write(path, kind, fields, tensors)
+    if freqs is not None:
+        tensors["rope_freqs.weight"] = ("F32", freqs)
+    return model.eval(), write(path, kind, fields, tensors, more)
 
 
 @pytest.fixture
@@ -171,20 +175,149 @@ def test_logits_are_those_of_transformers(tmp_path, cache, kind):
     assert half(ids).dtype == torch.bfloat16
 
 
+# stretched positions: fields as llama.cpp's converter writes them, through the methods of gguf that it calls
+
+LLAMA3 = {"rope_type": "llama3", "factor": 4.0, "original_max_position_embeddings": 24, "low_freq_factor": 1.0,
+          "high_freq_factor": 3.0}  # fmt: skip
+YARN = {"rope_type": "yarn", "factor": 3.0, "original_max_position_embeddings": 20}
+
+
+def linear(writer, factor=2.5):
+    writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+    writer.add_rope_scaling_factor(factor)
+
+
+def yarn(writer):
+    writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+    writer.add_rope_scaling_factor(3.0)
+    writer.add_rope_scaling_orig_ctx_len(20)
+
+
+def yarn_with_bounds(writer):
+    yarn(writer)
+    writer.add_rope_scaling_yarn_beta_fast(9.0)
+    writer.add_rope_scaling_yarn_beta_slow(2.0)
+    writer.add_rope_scaling_yarn_attn_factor(1.75)
+
+
+def yarn_louder(writer):
+    yarn(writer)
+    writer.add_rope_scaling_attn_factors(1.3)
+
+
+def rope_freqs(theta=777.0, head_dim=16, old=24, factor=4.0, low=1.0, high=3.0):
+    """conversion/llama.py, generate_extra_tensors: what each pair is divided by."""
+    out = []
+    for pair in range(head_dim // 2):
+        wavelength = 2 * np.pi * theta ** (2 * pair / head_dim)
+        if wavelength < old / high:
+            out.append(1.0)
+        elif wavelength > old / low:
+            out.append(factor)
+        else:
+            smooth = (old / wavelength - low) / (high - low)
+            out.append(1 / ((1 - smooth) / factor + smooth))
+    assert 1.0 in out
+    assert factor in out
+    assert len(set(out)) > 2
+    return np.array(out)
+
+
+STRETCHED = {
+    "linear": ({"rope_type": "linear", "factor": 2.5}, linear, None),
+    "yarn": (YARN, yarn, None),
+    "yarn, all said": ({**YARN, "beta_fast": 9.0, "beta_slow": 2.0, "attention_factor": 1.75}, yarn_with_bounds, None),
+    "yarn, louder": ({**YARN, "attention_factor": 1.3 * (0.1 * np.log(3.0) + 1)}, yarn_louder, None),
+    "llama 3": (LLAMA3, lambda writer: None, rope_freqs()),
+    "llama 3, of the type none": (LLAMA3, lambda w: w.add_rope_scaling_type(gguf.RopeScalingType.NONE), rope_freqs()),
+    "linear by 1": (None, lambda writer: linear(writer, 1.0), None),
+    "type none": (None, lambda w: [linear(w), w.add_rope_scaling_type(gguf.RopeScalingType.NONE)], None),
+}
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2"])
+@pytest.mark.parametrize("name", STRETCHED)
+@pytest.mark.filterwarnings("ignore")
+@torch.no_grad()
+def test_stretched_positions_are_those_of_the_same_model_in_a_folder(tmp_path, cache, kind, name):
+    stretched, more, freqs = STRETCHED[name]
+    theirs, path = theirs_and_file(tmp_path / "model.gguf", kind, stretched, freqs, more)
+    theirs.save_pretrained(tmp_path / "folder")
+    ids = torch.randint(0, 67, (2, 45), generator=torch.Generator().manual_seed(2))
+    want = theirs(ids).logits
+    folder, file = pretrained.load(tmp_path / "folder"), pretrained.load(path)
+    for ours in (folder, file, pretrained.load(path)):
+        torch.testing.assert_close(ours(ids), want, atol=5e-5 * want.abs().max().item(), rtol=0)
+    torch.testing.assert_close(file.turn, folder.turn, atol=0, rtol=3e-7)
+    assert file.rope_factor == pytest.approx(folder.rope_factor, rel=1e-6)
+    if stretched:
+        plain = theirs_and_file(tmp_path / "plain.gguf", kind)[0]
+        assert (plain(ids).logits - want).abs().max() > 1e-2 * want.abs().max()
+
+
+@torch.no_grad()
+def test_llama3_from_gguf_goes_on_to_transformers(tmp_path, cache):
+    """Rotations of neighbours become rotations of halves, and factors LongRoPE's."""
+    theirs, path = theirs_and_file(tmp_path / "model.gguf", "llama", LLAMA3, rope_freqs())
+    pretrained.save(pretrained.load(path), tmp_path / "folder")
+    again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "folder")
+    ids = torch.randint(0, 67, (1, 40), generator=torch.Generator().manual_seed(3))
+    want = theirs(ids).logits
+    for model in (lambda x: again(x).logits, pretrained.load(tmp_path / "folder")):
+        torch.testing.assert_close(model(ids), want, atol=5e-5 * want.abs().max().item(), rtol=0)
+
+
+def test_the_old_name_of_the_linear_factor_is_known(tmp_path):
+    _, path = theirs_and_file(
+        tmp_path / "a.gguf", "llama", more=lambda w: w.add_float32("llama.rope.scale_linear", 4.0)
+    )
+    assert gguf_model.config_of(GGUF(path)).rope_scaling.factor == 4.0
+
+
+@pytest.mark.parametrize(
+    ("more", "freqs", "message"),
+    [
+        (
+            lambda w: w.add_rope_scaling_type(gguf.RopeScalingType.LONGROPE),
+            None,
+            r"scaling\.type 'longrope', which is not",
+        ),
+        (lambda w: [yarn(w), w.add_rope_scaling_yarn_ext_factor(0.5)], None, r"scaling\.yarn_ext_factor, which is not"),
+        (lambda w: [linear(w), w.add_rope_scaling_yarn_beta_fast(9.0)], None, r"scaling\.yarn_beta_fast, which is not"),
+        (yarn, rope_freqs(), "8 rope_freqs for 8 pairs, and yarn by 3: MiniGPT stretches in one way only"),
+        (linear, rope_freqs(), "8 rope_freqs for 8 pairs, and linear by 2.5"),
+        (lambda w: None, np.ones(6), "6 rope_freqs for 8 pairs"),
+        (lambda w: w.add_rope_dimension_count(8), None, "rotates 8 of a head's 16 numbers, and MiniGPT all of them"),
+        (lambda w: w.add_expert_count(4), None, "is a mixture of 4 experts"),
+        (lambda w: w.add_uint16("split.count", 3), None, "is one of 3 parts"),
+    ],
+)
+def test_what_a_file_asks_of_positions_and_minigpt_cannot_is_refused(tmp_path, cache, more, freqs, message):
+    _, path = theirs_and_file(tmp_path / "model.gguf", "llama", None, freqs, more)
+    with pytest.raises(ValueError, match=message):
+        pretrained.load(path)
+
+
 def test_models_that_minigpt_cannot_be_are_refused(tmp_path, cache):
     one = {"token_embd.weight": ("F32", np.ones((3, 32)))}
     with pytest.raises(ValueError, match="of the kind 'mamba'"):
         pretrained.load(write(tmp_path / "a.gguf", "mamba", {}, one))
     with pytest.raises(ValueError, match=r"does not say llama\.attention\.head_count"):
         pretrained.load(write(tmp_path / "b.gguf", "llama", {"context_length": 9}, one))
-    stretched = {**one, "rope_freqs.weight": ("F32", np.ones(16))}
-    with pytest.raises(ValueError, match="stretches its positions"):
-        pretrained.load(write(tmp_path / "c.gguf", "llama", {}, stretched))
+    with pytest.raises(ValueError, match=r"no token_embd\.weight: is it a vocabulary alone\?"):
+        pretrained.load(write(tmp_path / "c.gguf", "llama", {}, {"a": ("F32", np.ones((2, 32)))}))
+    (tmp_path / "text").write_text("hello")
+    with pytest.raises(ValueError, match="is not a GGUF file"):
+        pretrained.load(tmp_path / "text")
     _, path = theirs_and_file(tmp_path / "d.gguf", "llama")
     file = GGUF(path)
     file.tensors["blk.0.extra.weight"] = file.tensors["output_norm.weight"]
     with pytest.raises(ValueError, match=r"a tensor 'blk\.0\.extra\.weight'"):
-        pretrained.weights_of(file)
+        gguf_model.weights_of(file)
+    _, path = theirs_and_file(tmp_path / "e.gguf", "qwen2", more=lambda w: w.add_uint32("qwen2.vocab_size", 67))
+    path.write_bytes(path.read_bytes().replace(b"blk.1.ffn_up", b"blk.7.ffn_up"))
+    with pytest.raises(ValueError, match=r"has nothing for blocks\.1\.mlp\.up\.weight, .* asks for \(96, 64\)"):
+        pretrained.load(path)
 
 
 @pytest.mark.slow

@@ -106,6 +106,10 @@ def test_logit_bias(logits):
     torch.testing.assert_close(got[:, 3], logits[:, 3] + 2.5)
     assert (got[:, 0] == -INF).all()
     assert got[:, 4:].equal(logits[:, 4:])
+    want = theirs.SequenceBiasLogitsProcessor([[[3], 2.5], [[0], -INF]])(
+        torch.zeros(5, 1, dtype=torch.long), logits.clone()
+    )
+    torch.testing.assert_close(got, want)
     assert ours.logit_bias(logits, {}) is logits
     with pytest.raises(ValueError, match="id 23 is outside"):
         ours.logit_bias(logits, {23: 1.0})
@@ -132,3 +136,51 @@ def test_a_setting_for_each_row_is_that_setting_on_that_row(logits, name):
         torch.testing.assert_close(whole[row : row + 1], one)
     assert logits.equal(before)
     assert whole.isfinite().any(1).all()
+
+
+CALLS = {
+    "temperature": (0.7,),
+    "greedy": (0.0,),
+    "top_k": (3,),
+    "top_p": (0.8,),
+    "min_p": (0.1,),
+    "repetition_penalty": ("seen", 1.7),
+    "count_penalties": ("count", 0.6, -0.4),
+    "no_repeat_ngram": ("ids", 2),
+    "logit_bias": ({2: -1.5},),
+}
+
+
+def called(name, logits, ids):
+    count = ours.counts(ids, logits.shape[1])
+    named = {"seen": count > 0, "count": count, "ids": ids}
+    function = getattr(ours, "temperature" if name == "greedy" else name)
+    return function(logits, *(named[a] if isinstance(a, str) else a for a in CALLS[name]))
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_what_was_forbidden_stays_so_and_nothing_becomes_nan(logits, name):
+    forbidden = torch.rand(5, 23, generator=torch.Generator().manual_seed(2)) < 0.4
+    forbidden[0] = torch.arange(23) != 8  # one token is left
+    got = called(name, logits.masked_fill(forbidden, -INF), IDS)
+    assert not got.isnan().any()
+    assert (got[forbidden] == -INF).all()
+    if name != "no_repeat_ngram":
+        assert (got > -INF).any(1).all()
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize(("rows", "v"), [(0, 5), (1, 3), (2, 50_001)])
+def test_odd_sizes(name, rows, v):
+    logits = torch.randn(rows, v, generator=torch.Generator().manual_seed(rows)) * 9
+    ids = torch.zeros(rows, 0, dtype=torch.long)  # and nothing was said so far
+    got = called(name, logits, ids)
+    assert got.shape == (rows, v)
+    if name in ("repetition_penalty", "count_penalties", "no_repeat_ngram"):
+        assert got.equal(logits)
+
+
+def test_a_nan_is_passed_on_to_whoever_draws(logits):
+    logits[1, 4] = math.nan
+    for name in set(CALLS) - {"greedy", "top_k", "min_p"}:
+        assert called(name, logits, IDS)[1].isnan().any(), name

@@ -1,4 +1,4 @@
-"""Scaled dot-product attention, three times: as loops, as two matrix products, and without ever holding the matrix.
+"""Scaled dot-product attention: as loops, as two matrix products, by letters, and without ever holding the matrix.
 
 Run:  python lab.py                # checks the versions against each other, draws artifacts/attention.png
       python lab.py --why-sqrt-d   # the measurement behind the README's first table
@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -47,6 +47,20 @@ def causal_mask(T: int, S: int) -> Bool[Tensor, "T S"]:
     raise NotImplementedError("causal_mask")
 
 
+def padding_mask(lengths: Int[Tensor, " batch"], S: int, left: bool = False) -> Bool[Tensor, "batch 1 1 S"]:
+    """Which of S keys are real, when row b of a batch holds lengths[b] tokens and the rest is padding.
+
+    The two axes of size 1 serve every head and every query.  Padding stands behind the tokens, or before them if `left`.
+
+    >>> padding_mask(torch.tensor([2, 3]), 3).int().flatten(1).tolist()
+    [[1, 1, 0], [1, 1, 1]]
+    >>> padding_mask(torch.tensor([2, 0]), 3, left=True).int().flatten(1).tolist()
+    [[0, 1, 1], [0, 0, 0]]
+    """
+    # TODO: compare the places 0 … S-1 with something that each row of the batch knows.  Where do the new axes go?
+    raise NotImplementedError("padding_mask")
+
+
 def attention(
     q: Float[Tensor, "*batch T d"],
     k: Float[Tensor, "*batch S d"],
@@ -62,6 +76,20 @@ def attention(
     raise NotImplementedError("attention")
 
 
+def attention_einsum(
+    q: Float[Tensor, "batch T heads d"],
+    k: Float[Tensor, "batch S heads d"],
+    v: Float[Tensor, "batch S heads dv"],
+    mask: Bool[Tensor, "#batch #heads T S"] | None = None,
+) -> Float[Tensor, "batch T heads dv"]:
+    """The output of `attention` for tensors whose heads stand *behind* the positions, as a projection leaves them.
+
+    einsum names the axes, so no one has to be moved.  Nothing larger than the scores (batch, heads, T, S) is made.
+    """
+    # TODO: one letter for each axis.  Which letters does a score keep, and which one is summed?
+    raise NotImplementedError("attention_einsum")
+
+
 def attention_tiled(
     q: Float[Tensor, "T d"], k: Float[Tensor, "S d"], v: Float[Tensor, "S dv"], block: int = 16
 ) -> Float[Tensor, "T dv"]:
@@ -74,11 +102,13 @@ def attention_tiled(
 
 
 def compare_versions() -> None:
-    """The three versions on the same numbers."""
+    """The four versions on the same numbers."""
     torch.manual_seed(0)
     q, k, v = torch.randn(6, 8), torch.randn(10, 8), torch.randn(10, 4)
     out, _ = attention(q, k, v)
+    by_letters = attention_einsum(*(x[None, :, None] for x in (q, k, v)))[0, :, 0]  # a batch of one, one head
     print(f"loops against two products: {(attention_loops(q, k, v) - out).abs().max():.1e} apart at most")
+    print(f"einsum against two products: {(by_letters - out).abs().max():.1e} apart at most")
     print(f"tiled against two products: {(attention_tiled(q, k, v, block=3) - out).abs().max():.1e} apart at most")
 
 
@@ -176,3 +206,5 @@ if __name__ == "__main__":
         main()
     except NotImplementedError as task:
         sys.exit(f"`{task}` is not written yet.  A hint: lab hint 4.1 {task}")
+    except KeyboardInterrupt:
+        sys.exit("stopped")
