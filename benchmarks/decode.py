@@ -1,8 +1,9 @@
 """Decoding beside transformers and llama.cpp: 128 tokens after a prompt of 128, greedy, for one conversation and for eight.
 
 One model of Llama's shape with 31.6 million random parameters (vocabulary 8,192, 8 layers of width 512, 8 heads on 4 key
-heads, MLP 1,376, untied), the same weights for all. In every round all that count in float32 must give the same ids (llama.cpp, which adds in another order,
-those of one row). A call is timed in whole: reading the prompt, and each token after it.
+heads, MLP 1,376, untied), the same weights for all. In every round all that count in float32 must give the same ids; of
+llama.cpp, which adds in another order, only those of one row. A call is timed in whole: reading the prompt, and each token
+after it.
 
 A step reads every weight but the embedding's once, so it cannot take less time than reading that much memory: the page
 says how near each comes to it. And it says how long a small real model takes from its file to its first logits.

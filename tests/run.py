@@ -143,7 +143,8 @@ def labs(seeds: int, recheck: int) -> tuple[bool, str]:
     def total(key: str) -> int:
         return sum(lab[key] for lab in made)
 
-    tried = " or ".join(str(n) for n in sorted({lab["seeds"] for lab in made}))
+    counts = sorted({lab["seeds"] for lab in made})
+    tried = " or ".join(map(str, counts)) + (" seed" if counts == [1] else " seeds")
     return done.returncode == 0, (
         f"{len(made)} certified on {tried} seed{'s' * (tried != '1')}: wrong versions caught {total('caught')}/{total('wrong')}, "
         f"right versions accepted {total('accepted')}/{total('right')}"
