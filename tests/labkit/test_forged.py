@@ -16,7 +16,7 @@ from labkit import catalog, runner
 
 HERE = Path(__file__).parent
 FORGED = sorted((HERE / "forged").glob("*.py"))
-ALL = {"attention_loops", "attention", "causal_mask", "attention_tiled"}
+ALL = {"attention_loops", "attention", "causal_mask", "padding_mask", "attention_einsum", "attention_tiled"}
 KNOWN_GAPS = {  # forger: (what it may earn, why)
     "another_program_reads": (
         ALL,
