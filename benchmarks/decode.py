@@ -18,6 +18,7 @@ import torch
 import transformers
 from jaxtyping import Int
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 from tqdm import tqdm
 
 from benchmarks import llamacpp
@@ -57,6 +58,7 @@ GOALS = {
     "eight": [Goal(PLAIN, PEER, 1.05), Goal(PACKED, PEER, 1.7)],
     "read": [],
     "load": [],
+    "profile": [],
 }
 LLAMA_CPP_GOALS = {"one": [Goal(PACKED, LLAMA_CPP, 0.5)], "eight": [Goal(PACKED, LLAMA_CPP, 0.9)]}
 
@@ -116,6 +118,8 @@ def measure(rounds: int) -> Result:
                 ways[NO_CACHE] = lambda ids: ids_without_cache(plain, ids)
             result["tables"].append(_decoding(kind, batch, ways, rounds, speed, tick))
         result["tables"] += [reading, _loading(rounds, tick)]
+    for name, model, batch in ((PLAIN, plain, 1), (PACKED, packed, 1), (PLAIN, plain, 8), (PACKED, packed, 8)):
+        result["tables"].append(_profiled(name, model, batch, rounds))
     goals = {kind: [*some, *(LLAMA_CPP_GOALS.get(kind, []) if has_llama_cpp else [])] for kind, some in GOALS.items()}
     result["goals"] = judged(result, goals)
     return result
@@ -236,6 +240,33 @@ def _read(rounds: int, tick: Callable[[str], object]) -> dict[str, Any]:
         "says": f"{BIG >> 20} MiB of float32, one thread.",
         "gigabytes": BIG / 1e9,
         "rows": [{"name": READ, "seconds": [round(s, 4) for s in seconds[READ]]}],
+    }
+
+
+@torch.inference_mode()
+def _profiled(name: str, model: MiniGPT, batch: int, rounds: int) -> dict[str, Any]:
+    """What a step's time goes into, by torch's profiler: it makes each small operation some microseconds slower."""
+    new = torch.zeros(batch, 1, dtype=torch.long)
+    steps = 20
+    seconds: dict[str, list[float]] = {"matrix products": [], "attention": [], "all else": []}
+    for _ in range(rounds):
+        cache = model.new_cache(batch, PROMPT + steps)
+        model(new.expand(-1, PROMPT), cache, last_only=True)
+        with profile(activities=[ProfilerActivity.CPU]) as profiler:
+            for _ in range(steps):
+                model(new, cache)
+        spent = dict.fromkeys(seconds, 0.0)
+        for event in profiler.key_averages():
+            is_product = event.key in ("aten::mm", "aten::addmm", "mkldnn::_linear_pointwise")
+            part = "matrix products" if is_product else "attention" if "attention" in event.key else "all else"
+            spent[part] += event.self_cpu_time_total / 1e6 / steps
+        for part, taken in spent.items():
+            seconds[part].append(round(taken, 6))
+    return {
+        "kind": "profile",
+        "title": f"Where the time of a step goes: {name}, {batch} {'row' if batch == 1 else 'rows'}",
+        "says": f"Seconds a step, {PROMPT} tokens and more in the cache, by torch's profiler, which makes small operations slower.",
+        "rows": [{"name": part, "seconds": taken} for part, taken in seconds.items()],
     }
 
 
