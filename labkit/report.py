@@ -71,7 +71,9 @@ def failure(lab: Lab, spec: Spec, result: Result, likely: list[tuple[str, str]])
         got, expected = f"something the test cannot use ({seen.stumbled[key]})", ""
     else:
         got, expected = values.describe(record.got), _wish(record)
-    if not likely and (guess := symptoms.generic(record, seen.stumbled.get(key, ""), error)):
+    # where a test of the task expects None, a None elsewhere is an answer, too, and not a forgotten `return`
+    answers_none = record.got is None and any(r.kind == "equal" and r.want is None for r in seen.records.values())
+    if not likely and not answers_none and (guess := symptoms.generic(record, seen.stumbled.get(key, ""), error)):
         likely = [("", guess)]
     words = f"{claim}: {record.why}" if record.why else claim
     where = "" if error or key in seen.stumbled else symptoms.difference(record)

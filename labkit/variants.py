@@ -64,5 +64,8 @@ def _read(lab: Lab, file: str, kind: str) -> list[Variant]:
 
 def _functions(lab: Lab, file: str) -> dict[str, Any]:
     """Everything in the file: a variant may be a function, a classmethod or a class."""
-    module = load(str(lab.file(file)), f"{file[:-3]}_{lab.id.replace('.', '_')}", keep=True)
+    try:
+        module = load(str(lab.file(file)), f"{file[:-3]}_{lab.id.replace('.', '_')}", keep=True)
+    except Exception as e:  # whatever an author's file may raise
+        raise LabError(f"{lab.file(file)} does not load: {type(e).__name__}: {e}") from e
     return vars(module)

@@ -286,6 +286,22 @@ def test_a_cache_that_cannot_be_written_costs_nothing_but_time(lab, capsys):
     assert told["failure"]["likely"]
 
 
+def test_none_is_no_forgotten_return_where_a_test_expects_it(lab, capsys):
+    fill(lab, **{**RIGHT, "double": "None"})
+    assert "is a `return` missing?" in str(check(capsys)[1]["failure"]["likely"])
+    with lab.file("test_lab.py").open("a") as spec:
+        spec.write('\n\n@task("double")\ndef test_of_nothing(lab, rng):\n    check.equal(lab.double(None), None)\n')
+    assert check(capsys)[1]["failure"]["likely"] == []
+
+
+@pytest.mark.parametrize(("command", "code"), [("check", 2), ("verify", 1)])
+def test_a_file_of_mistakes_that_does_not_load_is_one_line(lab, capsys, command, code):
+    fill(lab, **{**RIGHT, "double": "3 * x"})
+    lab.file("mistakes.py").write_text("def (")
+    assert run(command, "99.1") == code
+    assert "mistakes.py does not load: SyntaxError: invalid syntax" in "".join(capsys.readouterr())
+
+
 def test_repro_prints_a_program_that_shows_the_failure(lab, capsys):
     fill(lab, **{**RIGHT, "quadruple": "double(double(x))"})
     assert run("repro", "99.1") == 0

@@ -100,7 +100,10 @@ class CausalSelfAttention(nn.Module):
         self.out = nn.Linear(config.d_model, config.d_model, bias=False)
 
     def cos_sin(self, positions: Int[Tensor, "b t"]) -> tuple[Float[Tensor, "b t half"], Float[Tensor, "b t half"]]:
-        """What `rotate` wants beside q or k: cosine and sine of each pair's angle at each position."""
+        """What `rotate` wants beside q or k: cosine and sine of each pair's angle at each position.
+
+        The same for all heads, so there is no axis for them: `rotate` puts one in.
+        """
         turn, _ = rope_frequencies(self.config.head_dim, self.config.rope_theta)
         angle = positions[..., None].float() * turn.to(positions.device)  # (B, T, Dh/2)
         return angle.cos(), angle.sin()
