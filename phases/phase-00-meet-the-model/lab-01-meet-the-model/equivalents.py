@@ -81,6 +81,12 @@ def gathered(model, ids):
     return (-log_p.gather(-1, x[:, 1:, None])[0, :, 0] * math.log2(math.e)).tolist()
 
 
+@equivalent("surprise")
+def a_list_of_small_tensors(model, ids):
+    log_p = torch.log_softmax(model(torch.tensor([ids])).double(), 2) / -math.log(2)
+    return [log_p[0][t - 1][ids[t]] for t in range(1, len(ids))]
+
+
 # ---- who_looks
 
 

@@ -2,7 +2,7 @@
 
 Run:  python lab.py                    # all six steps, one after the other: about a minute
       python lab.py next               # one step: tokens, next, surprise, attention, cache or chat
-      python lab.py next "2 + 2 ="     # the same with a text of yours
+      python lab.py next "Once upon"   # the same with a text of yours
       python lab.py chat --full FILE   # with another model: a GGUF file of GPT-2 or of the Llama family
 Does: look at a real model, SmolLM2-135M-Instruct, from outside, through llmcore's own parts.
 Does not: say how those parts work inside; every lab after this one does.

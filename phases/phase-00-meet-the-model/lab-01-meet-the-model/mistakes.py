@@ -116,6 +116,11 @@ def least_likely(model, ids, n):
     return list(zip(worst.indices.tolist(), worst.values.tolist(), strict=True))
 
 
+@mistake("next_token", says="The pairs are the wrong way round: first the id, then its probability.")
+def probability_before_id(model, ids, n):
+    return [(p, i) for i, p in _best(_logits(model, ids)[-1].softmax(-1), n)]
+
+
 @mistake("next_token", says="The position before the last: it is about the last token, which is there already.")
 def position_before_the_last(model, ids, n):
     return _best(_logits(model, ids)[max(len(ids) - 2, 0)].softmax(-1), n)
@@ -155,6 +160,14 @@ def shifted_the_wrong_way(model, ids):
 @mistake("surprise", says="These are nats: divide by ln 2 for bits.")
 def nats(model, ids):
     return [b * math.log(2) for b in _right(model, ids)]
+
+
+@mistake(
+    "surprise",
+    says="Multiplied by ln 2 where it must be divided: a bit is ln 2 nats, so there are more bits than nats.",
+)
+def multiplied_by_ln_2(model, ids):
+    return [b * math.log(2) ** 2 for b in _right(model, ids)]
 
 
 @mistake("surprise", says="The sign: a log-probability is below 0, its surprise above.")
@@ -295,6 +308,32 @@ def samples(model, ids, n):
     return text[len(ids) :]
 
 
+@mistake("write", says="For n = 0, text[-n:] is all of the text: -0 is 0. Count from the front, text[len(ids):].")
+def last_none_is_all(model, ids, n):
+    return (list(ids) + _greedy(model, ids, n))[-n:]
+
+
+@mistake("write", says="It stops when a token would follow itself; n tokens were asked for, and repeats are allowed.")
+def stops_at_a_repeat(model, ids, n):
+    text = list(ids)
+    for _ in range(n):
+        best = int(_logits(model, text)[-1].argmax())
+        if best == text[-1]:
+            break
+        text.append(best)
+    return text[len(ids) :]
+
+
+@mistake("write", says="A token is not allowed to follow itself; the most likely token counts, repeated or not.")
+def never_the_same_again(model, ids, n):
+    text = list(ids)
+    for _ in range(n):
+        logits = _logits(model, text)[-1].clone()
+        logits[text[-1]] = -math.inf
+        text.append(int(logits.argmax()))
+    return text[len(ids) :]
+
+
 @mistake("write", says="One token too many.")
 def one_too_many(model, ids, n):
     return _greedy(model, ids, n + 1)
@@ -384,6 +423,11 @@ def cache_too_small(model, ids, n):
 @mistake("write_cached", says="The prompt is in the answer, too; only the new tokens were asked for.")
 def cached_prompt_returned(model, ids, n):
     return list(ids) + _cached(model, ids, n)
+
+
+@mistake("write_cached", says="For n = 0, text[-n:] is all of the text: -0 is 0. Count from the front instead.")
+def cached_last_none_is_all(model, ids, n):
+    return (list(ids) + _cached(model, ids, n))[-n:]
 
 
 @mistake("write_cached", says="Each new token is told that it stands at position 0; the cache knows where it goes on.")

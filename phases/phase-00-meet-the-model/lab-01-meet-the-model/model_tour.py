@@ -338,7 +338,8 @@ def draw_surprise(pieces: list[str], bits: list[float], middle: int, out: Path) 
 def draw_maps(pieces: list[str], panels: list[tuple[str, Float[Tensor, "T T"]]], out: Path) -> None:
     """Maps side by side: rows look, columns are looked at."""
     T = len(pieces)
-    figure, axes = picture(len(panels), (4.3 * len(panels) + 1, 5.9))
+    figure, axes = picture(len(panels), (4.3 * len(panels) + 1, 6.1))
+    figure.get_layout_engine().set(h_pad=0.15)
     size = min(9.0, 210 / T)
     for axis, (title, weights) in zip(axes[0], panels, strict=True):
         shown = axis.imshow(weights.numpy(), cmap="Blues", vmin=0, vmax=1)
