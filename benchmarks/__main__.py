@@ -4,6 +4,7 @@ import os
 
 # One thread, for a clock that adds up threads. Libraries read this when they are imported.
 os.environ |= {"RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler would talk of itself
 
 import argparse
 import importlib
@@ -17,7 +18,7 @@ from llmcore.assets import AssetError
 
 AREAS = {
     "bpe": "BPE: encoding and training, beside tiktoken, tokenizers and rustbpe",
-    "decode": "decoding, beside transformers",
+    "decode": "decoding, beside transformers and llama.cpp",
 }
 RESULTS = Path(__file__).with_name("results")
 
