@@ -11,7 +11,9 @@ SOLVES = []
 def solve(text):
     names = {"__name__": "borrowed"}
     exec(compile(text, "borrowed", "exec"), names)
-    globals().update({n: f for n, f in names.items() if n.startswith(("attention", "causal", "padding")) and callable(f)})
+    globals().update(
+        {n: f for n, f in names.items() if n.startswith(("attention", "causal", "padding")) and callable(f)}
+    )
 
 
 for folder in Path(labkit.__file__).parent.parent.glob("phases/*/lab-*attention*/"):

@@ -14,7 +14,9 @@ SOLVES = []
 def solve(text):
     names = {"__name__": "borrowed"}
     exec(compile(text, "borrowed", "exec"), names)
-    globals().update({n: f for n, f in names.items() if n.startswith(("attention", "causal", "padding")) and callable(f)})
+    globals().update(
+        {n: f for n, f in names.items() if n.startswith(("attention", "causal", "padding")) and callable(f)}
+    )
 
 
 def mapped(path):
