@@ -50,6 +50,11 @@ def counts_rows(positions, d, base=10_000.0):
     return _weave(counted[..., None] * _series(d, base))
 
 
+@mistake("sinusoidal", says="float16 comes out: its 11 bits keep three digits of each number; float32 is wanted.")
+def sinusoidal_in_float16(positions, d, base=10_000.0):
+    return _weave(positions[..., None] * _series(d, base)).half()
+
+
 # ---- learned
 
 
@@ -164,6 +169,16 @@ def rope_odd(head_dim, theta=10_000.0):
 
 @mistake(
     "rope_angles",
+    of="frequencies",
+    says="float64 comes out, as NumPy and Python count; float32 is wanted, and all that is computed from it doubles.",
+)
+def rope_frequencies_in_float64(head_dim, theta=10_000.0):
+    _even(head_dim)
+    return theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
+
+
+@mistake(
+    "rope_angles",
     of="rope_angles",
     says="The given positions are ignored: a cached or left-padded token stands elsewhere than its row.",
 )
@@ -187,6 +202,15 @@ def rope_from_the_first(positions, turn):
 )
 def rope_positions_in_bf16(positions, turn):
     return positions.to(torch.bfloat16).float()[..., None] * turn
+
+
+@mistake(
+    "rope_angles",
+    of="rope_angles",
+    says="The angles come out in bfloat16: with 8 bits, an angle of 300 radians is off by as much as one.",
+)
+def rope_angles_in_bf16(positions, turn):
+    return (positions[..., None] * turn).to(torch.bfloat16)
 
 
 @mistake("rope_angles", of="rope_angles", says="The cosines are returned; angles were asked for.")
@@ -284,6 +308,16 @@ def half_woven(x, angles):
     cos, sin = _cos_sin(angles)
     a, b = x.chunk(2, dim=-1)
     return torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1).flatten(-2).to(x.dtype)
+
+
+@mistake(
+    "rotate_half",
+    says="Neighbours are turned together and only the results are put back as halves; coordinate i belongs to i + dh/2.",
+)
+def half_takes_neighbours_apart(x, angles):
+    cos, sin = _cos_sin(angles)
+    a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1).to(x.dtype)
 
 
 @mistake(
@@ -412,6 +446,24 @@ def slopes_sorted(n_heads):
     return torch.tensor(sorted(_slopes(n_heads), reverse=True))
 
 
+@mistake(
+    "alibi_slopes",
+    says="The extra slopes stand in front of those of the smaller power of two; they belong behind them.",
+)
+def slopes_extra_in_front(n_heads):
+    m = 1 << (n_heads.bit_length() - 1)
+    return torch.tensor([*_slopes(n_heads)[m:], *_slopes(n_heads)[:m]])
+
+
+@mistake(
+    "alibi_slopes",
+    says="The missing slopes are taken in a row from the longer series; every second one ([::2]) is wanted, as the others are there already.",
+)
+def slopes_not_every_second(n_heads):
+    m = 1 << (n_heads.bit_length() - 1)
+    return torch.tensor([*_series_of_slopes(m), *_series_of_slopes(2 * m)[: n_heads - m]])
+
+
 # ---- alibi_bias
 
 
@@ -430,6 +482,24 @@ def bias_without_a_mask(slopes, queries, keys):
 )
 def bias_both_ways(slopes, queries, keys):
     return -slopes[:, None, None] * _distance(queries, keys).abs()
+
+
+@mistake(
+    "alibi_bias",
+    says="Later keys get 0: that is no penalty at all, and above what any key of the past has. They must become -inf.",
+)
+def bias_hides_with_zero(slopes, queries, keys):
+    d = _distance(queries, keys)
+    return (-slopes[:, None, None] * d).masked_fill(d < 0, 0.0)
+
+
+@mistake(
+    "alibi_bias",
+    says="Later keys get -1e9 and not -inf: where no key is left to look at, softmax hands out weights all the same.",
+)
+def bias_hides_with_a_number(slopes, queries, keys):
+    d = _distance(queries, keys)
+    return (-slopes[:, None, None] * d).masked_fill(d < 0, -1e9)
 
 
 @mistake("alibi_bias", says="A key at the query's own position is hidden: every token may look at itself.")
@@ -533,6 +603,11 @@ def yarn_upside_down(head_dim, theta, factor, original, beta_fast=32.0, beta_slo
     return _yarn(head_dim, theta, factor, original, beta_fast, beta_slow, share=lambda s: 1 - s)
 
 
+@mistake("yarn", says="beta_fast and beta_slow are swapped: the ramp begins where it should end, and falls.")
+def yarn_betas_swapped(head_dim, theta, factor, original, beta_fast=32.0, beta_slow=1.0):
+    return _yarn(head_dim, theta, factor, original, beta_slow, beta_fast)
+
+
 @mistake("yarn", says="No ramp: a pair is either kept or divided.")
 def yarn_without_ramp(head_dim, theta, factor, original, beta_fast=32.0, beta_slow=1.0):
     return _yarn(head_dim, theta, factor, original, beta_fast, beta_slow, share=lambda s: (s >= 0.5).float())
@@ -582,6 +657,16 @@ def yarn_fixed_bounds(head_dim, theta, factor, original, beta_fast=32.0, beta_sl
 @mistake("yarn", says="A ramp that begins before pair 0 is not cut off there, so it rises less steeply.")
 def yarn_begins_below_zero(head_dim, theta, factor, original, beta_fast=32.0, beta_slow=1.0):
     return _yarn(head_dim, theta, factor, original, beta_fast, beta_slow, least=-INF)
+
+
+@mistake(
+    "yarn",
+    says="The ramp is made to end at the last pair. With a small theta even that pair turns more than once, and is not divided by all of factor.",
+)
+def yarn_ends_at_the_last_pair(head_dim, theta, factor, original, beta_fast=32.0, beta_slow=1.0):
+    return _yarn(
+        head_dim, theta, factor, original, beta_fast, beta_slow, up=lambda c: min(math.ceil(c), head_dim // 2 - 1)
+    )
 
 
 @mistake("yarn", says="The share is not held between 0 and 1: beyond the ramp it goes on rising.")
@@ -676,6 +761,13 @@ def complex_neighbours(x, angles):
     return torch.view_as_real(z * torch.polar(torch.ones_like(angles), angles).unsqueeze(-3)).flatten(-2).to(x.dtype)
 
 
+@alike("half_takes_neighbours_apart")
+def complex_neighbours_put_back_as_halves(x, angles):
+    z = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)).contiguous())
+    z = z * torch.polar(torch.ones_like(angles), angles).unsqueeze(-3)
+    return torch.cat([z.real, z.imag], dim=-1).to(x.dtype)
+
+
 @alike("to_adjacent")
 def weaves_the_halves(weight, n_heads):
     dh = len(weight) // n_heads
@@ -692,6 +784,32 @@ def one_list_for_all_heads(weight, n_heads):
 def one_ratio_for_any_number(n_heads):
     ratio = 2 ** (-8 / n_heads)
     return ratio ** torch.arange(1, n_heads + 1)
+
+
+@alike("slopes_extra_in_front")
+def authors_sum_turned_round(n_heads):
+    m = 2 ** math.floor(math.log2(n_heads))
+    extra = 2.0 ** (-4 * torch.arange(1, 2 * m, 2) / m)
+    return torch.cat([extra[: n_heads - m], 2.0 ** (-8 * torch.arange(1, m + 1) / m)])
+
+
+@alike("slopes_not_every_second")
+def authors_sum_without_a_stride(n_heads):
+    m = 2 ** math.floor(math.log2(n_heads))
+    first, longer = (2.0 ** (-8 * torch.arange(1, n + 1) / n) for n in (m, 2 * m))
+    return torch.cat([first, longer])[:n_heads]
+
+
+@alike("bias_hides_with_zero")
+def no_distance_below_zero(slopes, queries, keys):
+    distance = (queries[..., :, None] - keys[..., None, :]).clamp(min=0)
+    return -slopes.view(-1, 1, 1) * distance.unsqueeze(-3)
+
+
+@alike("bias_hides_with_a_number")
+def adds_a_large_number(slopes, queries, keys):
+    after = (keys[..., None, :] - queries[..., :, None]).unsqueeze(-3)
+    return after * slopes.view(-1, 1, 1) + torch.where(after > 0, -1e9, 0.0)
 
 
 @alike("bias_without_a_mask")
@@ -713,6 +831,17 @@ def scales_the_base(head_dim, theta, factor):
 def swaps_the_mixture(head_dim, theta, factor, original, beta_fast=32.0, beta_slow=1.0):
     turn, s = _series(head_dim, theta), _share(head_dim, theta, original, beta_fast, beta_slow)
     return torch.lerp(turn / factor, turn, s), 0.1 * math.log(factor) + 1
+
+
+@alike("yarn_betas_swapped")
+def correction_range_with_the_slow_one_first(head_dim, theta, factor, original, beta_fast=32.0, beta_slow=1.0):
+    low, high = (
+        head_dim * math.log(original / (2 * math.pi * n)) / math.log(theta) / 2 for n in (beta_slow, beta_fast)
+    )
+    low, high = max(math.floor(low), 0), math.ceil(high)
+    keep = 1 - ((torch.arange(head_dim // 2) - low) / (high - low)).clip(0, 1)
+    turn = _series(head_dim, theta)
+    return turn * keep + turn / factor * (1 - keep), 1 + math.log(factor) / 10
 
 
 @alike("yarn_ramp_over_turns")

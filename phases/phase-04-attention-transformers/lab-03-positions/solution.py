@@ -79,7 +79,9 @@ def frequencies(head_dim: int, theta: float = 10_000.0) -> Float[Tensor, " half"
 
 
 def rope_angles(positions: Int[Tensor, "*batch T"], turn: Float[Tensor, " half"]) -> Float[Tensor, "*batch T half"]:
-    """How far each pair has turned at each position, in radians; float32 whatever the model's dtype.
+    """How far each pair has turned at each position, in radians and with all whole turns, not reduced mod 2π.
+
+    float32 whatever the model's dtype.
 
     >>> rope_angles(torch.tensor([0, 3]), torch.tensor([1.0, 0.5])).tolist()
     [[0.0, 0.0], [3.0, 1.5]]

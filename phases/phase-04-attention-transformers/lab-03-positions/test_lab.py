@@ -76,12 +76,14 @@ def test_sinusoidal_values(lab, rng):
             row = [cmath.exp(1j * p / base ** (2 * i / d)) for i in range(d // 2)]
             want.append([part for z in row for part in (z.imag, z.real)])
         want = torch.tensor(want).reshape(*shape, d)
+        got = lab.sinusoidal(positions, d, base)
         check.close(
-            lab.sinusoidal(positions, d, base),
+            got,
             want,
             why=f"d = {d}, base {base:.0f}, positions of shape {shape}",
             atol=1e-4,
         )
+        check.equal(str(got.dtype), "torch.float32", why="the dtype that comes out")
 
 
 @task("sinusoidal")
@@ -153,6 +155,7 @@ def test_frequencies(lab, rng):
         theta = number(rng, 20, 600_000)
         got = lab.frequencies(head_dim, theta)
         check.close(got, torch.tensor(turns(head_dim, theta)), why=f"head_dim {head_dim}, theta {theta:.0f}", atol=1e-9)
+        check.equal(str(got.dtype), "torch.float32", why="the dtype that comes out")
 
 
 @task("rope_angles")
@@ -173,7 +176,9 @@ def test_angles_follow_the_given_positions(lab, rng):
     for positions in (places(rng, 5, high=9000), places(rng, 2, 3), torch.tensor([[-1, -1, 0, 1], [0, 1, 2, 3]])):
         want = torch.tensor([[p * t for t in turn.tolist()] for p in positions.flatten().tolist()])
         want = want.reshape(*positions.shape, half)
-        check.close(lab.rope_angles(positions, turn), want, why=f"positions of shape {tuple(positions.shape)}")
+        got = lab.rope_angles(positions, turn)
+        check.close(got, want, why=f"positions of shape {tuple(positions.shape)}")
+        check.equal(str(got.dtype), "torch.float32", why="the dtype that comes out")
 
 
 @task("rope_angles")
@@ -382,7 +387,8 @@ def test_slopes_of_powers_of_two(lab):
 
 @task("alibi_slopes")
 def test_slopes_of_other_numbers(lab):
-    for n, m in ((3, 2), (6, 4), (7, 4), (9, 8), (12, 8), (20, 16)):
+    # 6 heads come first: with one extra slope, as for 3, "sorted" and "in front" cannot be told apart.
+    for n, m in ((6, 4), (3, 2), (7, 4), (9, 8), (12, 8), (20, 16)):
         twice = [0.5 ** (4 * (h + 1) / m) for h in range(2 * m)]
         want = [*twice[1::2], *twice[0::2]][:n]  # the series of m is every second slope of that of 2m
         check.close(lab.alibi_slopes(n), torch.tensor(want), why=f"{n} heads: those of {m}, then {n - m} of {2 * m}")
@@ -528,6 +534,18 @@ def test_yarn_of_a_short_context(lab, rng):
         size(rng, 50, 90),
     )
     compare_yarn(lab, f"original {original}", head_dim, theta, factor, original)
+
+
+@task("yarn")
+def test_yarn_of_a_ramp_past_the_last_pair(lab, rng):
+    """With a small theta even the slowest pair turns more than once: no pair is divided by all of `factor`."""
+    head_dim, theta, factor, original = (
+        2 * size(rng, 20, 40),
+        number(rng, 80, 200),
+        number(rng, 2, 8),
+        size(rng, 3000, 5000),
+    )
+    compare_yarn(lab, f"theta {theta:.0f}, original {original}", head_dim, theta, factor, original)
 
 
 # ---- probes: they run beside the lab
