@@ -67,6 +67,7 @@ def heads_side_by_side_then_one_projection(x, w_q, w_k, w_v, w_out, n_heads, mas
 
 @equivalent("multihead_loop")
 def numpy_by_einsum(x, w_q, w_k, w_v, w_out, n_heads, mask=None):
+    dtype = x.dtype
     x, w_q, w_k, w_v, w_out = (a.detach().numpy().astype(np.float64) for a in (x, w_q, w_k, w_v, w_out))
     Dh, total = w_q.shape[0] // n_heads, 0.0
     for h in range(n_heads):
@@ -76,7 +77,7 @@ def numpy_by_einsum(x, w_q, w_k, w_v, w_out, n_heads, mask=None):
         e = np.exp(s - s.max(-1, keepdims=True))
         e /= e.sum(-1, keepdims=True)
         total = total + np.einsum("bts,bso,do->btd", e, v, w_out[:, h * Dh : h * Dh + Dh])
-    return torch.from_numpy(total).float()
+    return torch.from_numpy(total).to(dtype)
 
 
 @equivalent("multihead_loop")
@@ -120,7 +121,7 @@ def heads_in_the_batch(x, w, n_heads, mask=None):
 def in_float64(x, w, n_heads, mask=None):
     w = {name: each.double() for name, each in w.items()}
     out, weights = heads_in_the_batch(x.double(), w, n_heads, mask)
-    return out.float(), weights.float()
+    return out.to(x.dtype), weights.to(x.dtype)
 
 
 # ---- layouts

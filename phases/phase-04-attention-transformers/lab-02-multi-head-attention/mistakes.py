@@ -187,7 +187,26 @@ def loop_is_no_loop(x, w_q, w_k, w_v, w_out, n_heads, mask=None):
     return _fused(x, {"qkv": torch.cat([w_q, w_k, w_v]), "out": w_out}, n_heads, mask)[0]
 
 
+@mistake("multihead_loop", says="The sum starts as float32 zeros: float64 in must give float64 out; use x's dtype.")
+def loop_sums_in_float32(x, w_q, w_k, w_v, w_out, n_heads, mask=None):
+    out = torch.zeros(*x.shape[:2], len(w_out))
+    out += _loop(x, w_q, w_k, w_v, w_out, n_heads, mask)
+    return out
+
+
 # ---- multihead
+
+
+@mistake("multihead", says="Computed in float32 whatever comes in: float64 in must give float64 out, and as exactly.")
+def computes_in_float32(x, w, n_heads, mask=None):
+    return _fused(x.float(), {name: each.float() for name, each in w.items()}, n_heads, mask)
+
+
+@mistake("multihead", says="Missing biases are written into w: your function changes its caller's dictionary.")
+def fills_in_biases(x, w, n_heads, mask=None):
+    w.setdefault("qkv_bias", torch.zeros(len(w["qkv"]), dtype=x.dtype))
+    w.setdefault("out_bias", torch.zeros(len(w["out"]), dtype=x.dtype))
+    return _fused(x, w, n_heads, mask)
 
 
 @mistake("multihead", says="The biases of q, k and v are forgotten.")
@@ -299,6 +318,12 @@ def projects_three_times(x, w, n_heads, mask=None):
 
 
 # ---- layouts
+
+
+@mistake("layouts", of="from_torch", says="The tensors are popped: your function empties its caller's state_dict.")
+def torch_pops(state):
+    names = {"in_proj_weight": "qkv", "in_proj_bias": "qkv_bias", "out_proj.weight": "out", "out_proj.bias": "out_bias"}
+    return {names[name]: state.pop(name) for name in list(state)}
 
 
 @mistake("layouts", of="from_torch", says="The biases of an nn.MultiheadAttention are not taken along.")
@@ -572,6 +597,14 @@ def flops_of_the_key_heads(self, tokens, context):
 )
 def flops_of_a_square(self, tokens, context):
     return _flops(self, tokens, tokens)
+
+
+@mistake(
+    "costs", of="Layer.flops", says="Biases are counted as products, 2 FLOPs each; only the matrices are multiplied."
+)
+def flops_of_biases(self, tokens, context):
+    rows = (self.n_heads + 2 * self.n_kv_heads) * self.head_dim + self.d_model
+    return _flops(self, tokens, context) + 2 * tokens * rows
 
 
 @mistake("costs", of="Layer.flops", says="The whole context is projected again: with a cache, only the new tokens are.")

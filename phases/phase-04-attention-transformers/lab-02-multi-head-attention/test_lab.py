@@ -4,6 +4,7 @@ The oracle is one loop over batch rows, heads and queries in float64; torch's ow
 All sizes differ from each other and from call to call, and H · Dh is not D unless torch asks for it.
 """
 
+import copy
 import math
 
 import torch
@@ -195,6 +196,15 @@ def test_loop_leaves_its_arguments_alone(lab, rng):
     check.equal(lab.probe(changed, "multihead_loop", arguments, H), [], why="your function changed these arguments")
 
 
+@task("multihead_loop")
+def test_loop_in_float64(lab, rng):
+    B, T, H, Dh, D = sizes(rng)
+    x, w = normal(rng, B, T, D).double(), {name: each.double() for name, each in layer(rng, H, Dh, D, False).items()}
+    out = lab.multihead_loop(x, *w["qkv"].chunk(3), w["out"], H)
+    check.equal(str(out.dtype), "torch.float64", why="same dtype out as in")
+    check.close(out, oracle(x, w, H)[0], rtol=1e-10, atol=1e-10, why="float64, to its own precision")
+
+
 # ---- multihead
 
 
@@ -247,6 +257,26 @@ def test_multihead_products(lab, rng):
     check.less(few, 5, why="matrix products: q, k and v in one; scores; mixing; out")
 
 
+@task("multihead")
+def test_multihead_in_float64(lab, rng):
+    for bias in (False, True):
+        B, T, H, Dh, D = sizes(rng)
+        x, w = normal(rng, B, T, D).double(), {name: each.double() for name, each in layer(rng, H, Dh, D, bias).items()}
+        got = lab.multihead(x, w, H)
+        check.equal([str(each.dtype) for each in got], ["torch.float64"] * 2, why="same dtype out as in")
+        for mine, want in zip(got, oracle(x, w, H)):
+            check.close(mine, want, rtol=1e-10, atol=1e-10, why="float64, to its own precision")
+
+
+@task("multihead")
+def test_multihead_leaves_its_arguments_alone(lab, rng):
+    """The dictionary too: a layer without biases must not have any afterwards."""
+    for bias in (False, True):
+        B, T, H, Dh, D = sizes(rng)
+        arguments = (normal(rng, B, T, D), layer(rng, H, Dh, D, bias))
+        check.equal(lab.probe(changed, "multihead", arguments, H), [], why="your function changed these arguments")
+
+
 # ---- layouts
 
 
@@ -290,6 +320,22 @@ def test_neox_layout(lab, rng):
     check.equal(sorted(got), sorted(want), why="what a GPT-NeoX layer becomes")
     for name in ("qkv", "qkv_bias", "out", "out_bias"):
         check.close(got[name], want[name], why=f"{H} heads of {Dh}: {name}")
+
+
+@task("layouts")
+def test_layouts_leave_the_checkpoint_alone(lab, rng):
+    H, D = 2, 6
+    states = {
+        "from_torch": {"in_proj_weight": (3 * D, D), "in_proj_bias": (3 * D,), "out_proj.weight": (D, D)},
+        "from_gpt2": {"c_attn.weight": (D, 3 * D), "c_attn.bias": (3 * D,), "c_proj.weight": (D, D)},
+        "from_neox": {"query_key_value.weight": (3 * D, D), "query_key_value.bias": (3 * D,), "dense.weight": (D, D)},
+    }
+    last = {"from_torch": "out_proj.bias", "from_gpt2": "c_proj.bias", "from_neox": "dense.bias"}
+    for function, shapes in states.items():
+        state = {name: normal(rng, *size) for name, size in (shapes | {last[function]: (D,)}).items()}
+        rest = (H,) if function == "from_neox" else ()
+        got = lab.probe(changed, function, (state,), *rest)
+        check.equal(got, [], why=f"{function} changed the state_dict of its caller")
 
 
 # ---- grouped
@@ -473,7 +519,13 @@ def merge_a_view(lab, x, n_heads):
     return lab.merge_heads(x.unflatten(-1, (n_heads, -1)).transpose(1, 2))
 
 
-def changed(lab, function, tensors, *rest):
-    before = [x.clone() for x in tensors]
-    getattr(lab, function)(*tensors, *rest)
-    return [i for i, (x, old) in enumerate(zip(tensors, before)) if not torch.equal(x, old)]
+def changed(lab, function, arguments, *rest):
+    before = copy.deepcopy(arguments)
+    getattr(lab, function)(*arguments, *rest)
+    return [i for i, (x, old) in enumerate(zip(arguments, before)) if not same(x, old)]
+
+
+def same(x, old):
+    if isinstance(old, dict):
+        return x.keys() == old.keys() and all(torch.equal(x[name], old[name]) for name in old)
+    return torch.equal(x, old)
