@@ -146,7 +146,7 @@ def labs(seeds: int, recheck: int) -> tuple[bool, str]:
     counts = sorted({lab["seeds"] for lab in made})
     tried = " or ".join(map(str, counts)) + (" seed" if counts == [1] else " seeds")
     return done.returncode == 0, (
-        f"{len(made)} certified on {tried} seed{'s' * (tried != '1')}: wrong versions caught {total('caught')}/{total('wrong')}, "
+        f"{len(made)} certified on {tried}: wrong versions caught {total('caught')}/{total('wrong')}, "
         f"right versions accepted {total('accepted')}/{total('right')}"
     )
 
