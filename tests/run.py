@@ -1,7 +1,7 @@
 """Verifies all that exists: `make test` runs this, `make test-full` runs it with --full.
 
 make test        lint and types, the fast tests, every lab both ways on 3 seeds, or on 1 as below
-make test-full   the slow tests, every lab both ways on 50 seeds, or on 6 as below
+make test-full   the slow tests, every lab both ways on 50 seeds, or on 3 as below
 
 A lab whose files phases/certified.json vouches for, unchanged, is tried on the smaller number of seeds: what may have
 broken it is the checker or the library, and that shows on the first.
@@ -53,7 +53,7 @@ def main() -> int:
         return ok, f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else "")
 
     steps.append(timed("tests", suite))
-    steps.append(timed("labs", lambda: labs(*((50, 6) if full else (3, 1)))))
+    steps.append(timed("labs", lambda: labs(*((50, 3) if full else (3, 1)))))
     bad = [s for s in steps if not s.ok]
     print("\n" + "─" * 100)
     for s in steps:
