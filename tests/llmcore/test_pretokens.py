@@ -311,7 +311,11 @@ def test_ctrl_c_ends_every_process_at_once(tmp_path: Path) -> None:
         assert process.stdout
         children = [int(pid) for pid in process.stdout.readline().split()]
         os.killpg(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        try:
+            _, errors = process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # nothing may go on counting beside the other tests
+            raise
     assert len(children) == 2
     assert errors.count("KeyboardInterrupt") == 1, errors  # the parent's; the children end in silence
     deadline = time.monotonic() + 10
