@@ -11,6 +11,7 @@ says how near each comes to it. And it says how long a small real model takes fr
 
 import tempfile
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -62,27 +63,15 @@ GOALS = {
 }
 LLAMA_CPP_GOALS = {"one": [Goal(PACKED, LLAMA_CPP, 0.5)], "eight": [Goal(PACKED, LLAMA_CPP, 0.9)]}
 
-_THEIR_NAMES = {
-    "model.embed_tokens": "embedding",
-    "model.layers": "blocks",
-    "model.norm": "final_norm",
-    "lm_head": "head",
-    "input_layernorm": "attention_norm",
-    "post_attention_layernorm": "mlp_norm",
-    "self_attn.o_proj": "attention.out",
-    "self_attn.": "attention.",
-    "_proj": "",
-}
-
 
 def measure(rounds: int) -> Result:
     """Time everything, one thread. Raises AssetMissing if the model that is loaded has not been fetched."""
     assets.path("smollm2")  # say that it is missing before minutes are spent
     torch.set_num_threads(1)
     peer, plain = same_weights()
-    packed, bf16 = pack(_copy(plain)), None
+    packed, bf16 = pack(deepcopy(plain)), None
     if multiplies_bfloat16():
-        bf16 = pack(_copy(plain).bfloat16())
+        bf16 = pack(deepcopy(plain).bfloat16())
     result: Result = {
         "title": "Decoding",
         "command": "python -m benchmarks decode" + (f" --rounds {rounds}" if rounds != 5 else ""),
@@ -126,35 +115,16 @@ def measure(rounds: int) -> Result:
 
 
 def same_weights() -> tuple[Any, MiniGPT]:
-    """The model in transformers, and ours with its weights."""
+    """The model in transformers, and ours: one set of random weights."""
+    torch.manual_seed(0)
+    own = MiniGPT(SHAPE).eval()
     theirs: Any = transformers  # much of it is untyped
     theirs.utils.logging.set_verbosity_error()
-    torch.manual_seed(0)
-    peer = theirs.LlamaForCausalLM(
-        theirs.LlamaConfig(
-            vocab_size=SHAPE.vocab_size,
-            hidden_size=SHAPE.d_model,
-            intermediate_size=SHAPE.d_ff,
-            num_hidden_layers=SHAPE.n_layers,
-            num_attention_heads=SHAPE.n_heads,
-            num_key_value_heads=SHAPE.n_kv_heads,
-            max_position_embeddings=SHAPE.context_length,
-            rms_norm_eps=SHAPE.norm_eps,
-            tie_word_embeddings=False,
-            attn_implementation="sdpa",
-            bos_token_id=None,
-            eos_token_id=None,
-            pad_token_id=0,
-        )
-    ).eval()
-    state = {}
-    for name, tensor in peer.state_dict().items():
-        for theirs, ours in _THEIR_NAMES.items():
-            name = name.replace(theirs, ours)
-        state[name] = tensor
-    own = MiniGPT(SHAPE).eval()
-    own.load_state_dict(state)
-    return peer, own
+    theirs.utils.logging.disable_progress_bar()
+    with tempfile.TemporaryDirectory() as folder:
+        pretrained.save(own, folder)
+        peer = theirs.AutoModelForCausalLM.from_pretrained(folder, attn_implementation="sdpa", pad_token_id=0)
+    return peer.eval(), own
 
 
 def our_ids(model: MiniGPT, ids: Int[Tensor, "b t"]) -> list[list[int]]:
@@ -178,12 +148,6 @@ def their_ids(peer: Any, ids: Int[Tensor, "b t"]) -> list[list[int]]:
         ids, attention_mask=torch.ones_like(ids), max_new_tokens=NEW, min_new_tokens=NEW, do_sample=False
     )
     return kept[:, PROMPT:].tolist()
-
-
-def _copy(model: MiniGPT) -> MiniGPT:
-    copy = MiniGPT(SHAPE).eval()
-    copy.load_state_dict(model.state_dict())
-    return copy
 
 
 def _decoding(

@@ -14,19 +14,10 @@ from jaxtyping import Int
 from torch import Tensor
 
 from llmcore.model.config import Config
+from llmcore.model.gguf_model import NAMES
 from llmcore.model.transformer import MiniGPT
 
-_NAMES = {
-    "embedding": "token_embd",
-    "final_norm": "output_norm",
-    "head": "output",
-    "attention_norm": "attn_norm",
-    "mlp_norm": "ffn_norm",
-    "attention.out": "attn_output",
-    "attention.": "attn_",
-    "mlp.": "ffn_",
-    "blocks.": "blk.",
-}
+_THEIRS = {ours: theirs for theirs, ours in NAMES.items()}
 
 
 def there() -> bool:
@@ -54,11 +45,13 @@ def write(model: MiniGPT, path: Path) -> None:
     writer.add_vocab_size(c.vocab_size)
     writer.add_tokenizer_model("none")
     for name, tensor in model.state_dict().items():
-        for ours, theirs in _NAMES.items():
-            name = name.replace(ours, theirs)
-        if name.endswith(("attn_q.weight", "attn_k.weight")):
+        block, part = "", name.removesuffix(".weight")
+        if part.startswith("blocks."):
+            _, number, part = part.split(".", 2)
+            block = f"blk.{number}."
+        if part in ("attention.q", "attention.k"):
             tensor = _adjacent(tensor, c)
-        writer.add_tensor(name, tensor.contiguous().numpy())
+        writer.add_tensor(f"{block}{_THEIRS[part]}.weight", tensor.contiguous().numpy())
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

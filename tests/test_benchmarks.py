@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -161,7 +162,7 @@ def test_all_ways_of_decoding_give_the_same_ids(monkeypatch: pytest.MonkeyPatch)
     assert [len(row) for row in expected] == [5, 5, 5]
     assert decode.our_ids(own, ids) == expected
     assert decode.ids_without_cache(own, ids) == expected
-    assert decode.our_ids(decode.pack(decode._copy(own)), ids) == expected
+    assert decode.our_ids(decode.pack(deepcopy(own)), ids) == expected
     ways = {decode.PEER: lambda _: expected, decode.PLAIN: lambda _: [row[::-1] for row in expected]}
     with pytest.raises(AssertionError, match="not all give the same ids, at 3 rows"):
         decode._decoding("one", 3, ways, 1, 1e9, lambda name: None)

@@ -24,7 +24,7 @@ from llmcore.model.positions import yarn_attention
 ARCHITECTURES = ("llama", "qwen2", "qwen3", "gpt2")
 
 # GGUF's names of tensors → ours
-_NAMES = {
+NAMES = {
     "token_embd": "embedding",
     "position_embd": "position_embedding",
     "output_norm": "final_norm",
@@ -139,8 +139,8 @@ def weights_of(file: GGUF) -> dict[str, Tensor]:
         if part == "attn_qkv":  # GPT-2 has the three in one
             for each, third in zip("qkv", tensor.chunk(3), strict=True):
                 state[f"{prefix}attention.{each}.{kind}"] = third.clone()
-        elif part in _NAMES:
-            state[f"{prefix}{_NAMES[part]}.{kind}"] = tensor
+        elif part in NAMES:
+            state[f"{prefix}{NAMES[part]}.{kind}"] = tensor
         else:
             raise ValueError(f"{file.path} has a tensor {name!r}, and MiniGPT has no place for it")
     if "embedding.weight" in state:
