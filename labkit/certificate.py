@@ -101,7 +101,8 @@ def page(made: list[Certificate], base: Path) -> str:
         f"Right versions that are refused: **{refused} of {right}**.",
         "Each version ran over as many seeds as the table says; a seed draws every size and number anew.  This page is "
         f"written by `lab verify --report`, with its data in {DATA}.  `make test` repeats it on 3 seeds for a lab that has "
-        "changed since, on 1 for the others.  `make test-full` makes that 50 and 3.",
+        "changed since; for the others on 1, with a third of the wrong versions, other ones each day.  `make test-full` tries "
+        "the changed ones on 50 seeds, the others whole on 3.",
         "A wrong version is a mistake of the lab's list or another wording of one.  The list was written by the lab's "
         "authors, so these rates say nothing about mistakes that nobody thought of.",
         table(made),

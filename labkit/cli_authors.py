@@ -45,7 +45,7 @@ def verify(args: argparse.Namespace) -> int:
     """
     from labkit import verify as verifier
 
-    return verifier.main(args.ids, args.seeds, args.recheck, args.report, args.json, args.jobs)
+    return verifier.main(args.ids, args.seeds, args.recheck, args.share, args.report, args.json, args.jobs)
 
 
 def verify_options(sub: argparse.ArgumentParser) -> None:
@@ -57,6 +57,13 @@ def verify_options(sub: argparse.ArgumentParser) -> None:
         default=0,
         metavar="M",
         help="M seeds will do for a lab that has not changed since a report of M or more",
+    )
+    sub.add_argument(
+        "--share",
+        type=int,
+        default=1,
+        metavar="K",
+        help="and of such a lab's mistakes, every K-th: other ones each day, all of them in K days",
     )
     sub.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="labs at a time (all cores)")
     sub.add_argument(

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import datetime
 import json
+import math
 import multiprocessing
 import re
 import resource
@@ -18,7 +20,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from labkit import catalog, diagnose, report, scaffold, variants
@@ -57,10 +59,14 @@ STAND_INS = {
 class Verifier:
     """One lab's certification; `problems` collects one line for each thing that is not in order."""
 
-    def __init__(self, lab: Lab, seeds: int, source: Kitchen) -> None:
+    def __init__(self, lab: Lab, seeds: int, source: Kitchen, share: int = 1) -> None:
         self.lab, self.seeds, self.source = lab, seeds, source
         self.spec = Spec.of(lab)
         self.listed, self.wordings = variants.mistakes(lab), variants.alikes(lab)
+        self.without = {t.name for t in lab.tasks} - {m.task for m in self.listed.values()}
+        today = datetime.date.today().toordinal()  # so that in `share` days all of them have had their turn
+        self.listed = {name: m for k, (name, m) in enumerate(self.listed.items()) if k % share == today % share}
+        self.wordings = [a for a in self.wordings if a.alike in self.listed]
         self.equal = variants.equivalents(lab)
         self.certificate = Certificate(
             lab.id, lab.title, seeds, fingerprint(lab), len(lab.tasks), len(self.spec.tests), len(self.listed),
@@ -145,7 +151,7 @@ class Verifier:
         for task in self.lab.tasks:
             listed = [m for m in self.listed.values() if m.task == task.name]
             wordings = [a for a in self.wordings if a.task == task.name]
-            if not listed:
+            if task.name in self.without:
                 self.problem(f"task {task.name} has no mistake")
             whole = {v.name: self.see(v.setup, task.name, 0) for v in [*listed, *wordings]}
             for v in [*listed, *wordings]:
@@ -248,8 +254,11 @@ def _cpu() -> float:
     return time.process_time() + sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
 
 
-def certify(folder: Path, seeds: int) -> Certificate:
-    """All of it for one lab.  An author's slip that stops it is a problem like any other."""
+def certify(folder: Path, seeds: int, share: int = 1) -> Certificate:
+    """All of it for one lab, or with every `share`-th of its mistakes: other ones each day.
+
+    An author's slip that stops it is a problem like any other.
+    """
     lab = catalog.read(folder)
     if lab.missing_extras:
         return Certificate(lab.id, lab.title, 0, problems=[f"unavailable: pip install {' '.join(lab.missing_extras)}"])
@@ -257,20 +266,32 @@ def certify(folder: Path, seeds: int) -> Certificate:
         with kitchen(lab) as source:
             if (torch := sys.modules.get("torch")) is not None:
                 torch.set_num_threads(1)
-            return Verifier(lab, seeds, source).run()
+            return Verifier(lab, seeds, source, share).run()
     except (LabError, scaffold.AuthorError, OSError, SyntaxError) as e:
         return Certificate(lab.id, lab.title, seeds, problems=[f"{type(e).__name__}: {e}"])
 
 
-def certify_all(labs: list[Lab], seeds: list[int], jobs: int) -> Iterator[Certificate]:
-    """Labs side by side, each in a fresh process; in order, as they are done."""
-    if jobs <= 1 or len(labs) == 1:
-        for lab, number in zip(labs, seeds, strict=True):
-            yield certify(lab.folder, number)
+@dataclass(frozen=True)
+class Work:
+    """What is to be tried of one lab, and about how long that took last time."""
+
+    lab: Lab
+    seeds: int
+    share: int
+    seconds: float
+
+
+def certify_all(work: list[Work], jobs: int) -> Iterator[Certificate]:
+    """Labs side by side, each in a fresh process, the longest first; in order, as they are done."""
+    if jobs <= 1 or len(work) == 1:
+        for w in work:
+            yield certify(w.lab.folder, w.seeds, w.share)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(labs)), context) as pool:
-        yield from pool.map(certify, [lab.folder for lab in labs], seeds)
+    with ProcessPoolExecutor(min(jobs, len(work)), context) as pool:
+        longest = sorted(work, key=lambda w: -w.seconds)
+        made = {w.lab.id: pool.submit(certify, w.lab.folder, w.seeds, w.share) for w in longest}
+        yield from (made[w.lab.id].result() for w in work)
 
 
 def notes(lab: Lab) -> Iterator[str]:
@@ -287,21 +308,25 @@ def notes(lab: Lab) -> Iterator[str]:
         yield f"{lab.id}  TODO (author) still stands in {', '.join(left)}"
 
 
-def main(ids: list[str], seeds: int, recheck: int, write: bool, as_json: bool, jobs: int) -> int:
+def main(ids: list[str], seeds: int, recheck: int, share: int, write: bool, as_json: bool, jobs: int) -> int:
     """`lab verify`: 0 when every lab is certified, 1 when one is not."""
     base = catalog.root()
     labs = [catalog.find(base, i) for i in ids] if ids else catalog.labs(base)
-    if seeds < 1 or recheck < 0:
-        raise LabError("--seeds takes a number from 1 on.")
-    have = kept(base) if recheck else {}
+    if seeds < 1 or recheck < 0 or share < 1:
+        raise LabError("--seeds and --share take a number from 1 on.")
+    if share > 1 and (write or not recheck):
+        raise LabError("--share is for --recheck, and never for a report: what a report says was tried in whole.")
+    have = kept(base)
 
-    def enough(lab: Lab) -> int:
+    def needed(lab: Lab) -> Work:
         old = have.get(lab.id)
-        fresh = old is None or old.problems or old.seeds < recheck or old.files != fingerprint(lab)
-        return seeds if fresh else min(seeds, recheck)
+        if not recheck or old is None or old.problems or old.seeds < recheck or old.files != fingerprint(lab):
+            return Work(lab, seeds, 1, old.seconds / old.seeds * seeds if old and old.seeds else math.inf)
+        again = min(seeds, recheck)
+        return Work(lab, again, share, old.seconds / old.seeds * again / share)
 
     certificates = []
-    for i, c in enumerate(certify_all(labs, [enough(lab) for lab in labs], jobs)):
+    for i, c in enumerate(certify_all([needed(lab) for lab in labs], jobs)):
         certificates.append(c)
         report.progress_line(f"certified {i + 1} of {len(labs)} labs …")
     report.progress_line("")

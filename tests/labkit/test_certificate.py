@@ -43,6 +43,45 @@ def test_a_certified_lab_needs_few_seeds_until_it_changes(base, capsys):
     assert verified(capsys, "1.2", "--seeds", "1", "--recheck", "2") == {"1.2": 1}
 
 
+def tried(capsys, *words):
+    capsys.readouterr()
+    assert main(["verify", *words, "--json", "--jobs", "1"]) == 0
+    return {row["lab"]: (row["mistakes"], row["caught"]) for row in json.loads(capsys.readouterr().out)}
+
+
+def test_a_share_of_a_certified_labs_mistakes_is_tried_each_day_and_all_of_them_in_turn(base, capsys, monkeypatch):
+    (folder,) = (base / "phases").glob("*/lab-01-first")
+    text = (folder / "mistakes.py").read_text()
+    assert verified(capsys, "--seeds", "1", "--report") == {"1.1": 1, "1.2": 1}
+    whole = tried(capsys, "1.1", "--seeds", "1")["1.1"][0]
+    assert whole >= 2, "else a half says nothing"
+
+    class Day:
+        ordinal = 0
+
+        @classmethod
+        def today(cls):
+            return cls
+
+        @classmethod
+        def toordinal(cls):
+            return cls.ordinal
+
+    monkeypatch.setattr("labkit.verify.datetime.date", Day)
+    counts = []
+    for Day.ordinal in (738_000, 738_001):
+        mistakes, caught = tried(capsys, "1.1", "--seeds", "1", "--recheck", "1", "--share", "2")["1.1"]
+        assert caught >= mistakes  # the second wordings of those that were tried count as caught, too
+        counts.append(mistakes)
+    assert sum(counts) == whole
+    assert all(counts)
+    (folder / "mistakes.py").write_text(text + "\n# changed\n")
+    assert tried(capsys, "1.1", "--seeds", "1", "--recheck", "1", "--share", "2")["1.1"][0] == whole
+    assert main(["verify", "--share", "2"]) == 2
+    assert main(["verify", "--recheck", "1", "--share", "2", "--report"]) == 2
+    assert main(["verify", "--recheck", "1", "--share", "0"]) == 2
+
+
 def test_a_certificate_with_problems_vouches_for_nothing(base, capsys):
     good = Certificate("1.1", "First", 4, "abc")
     certificate.keep([good], base)
