@@ -77,7 +77,7 @@ class Progress:
         kept |= {t for t, ok in verdicts.items() if ok}
         mine |= {"hash": file_hash, "passed": [t.name for t in lab.tasks if t.name in kept]}
         if len(kept) == len(lab.tasks):
-            mine["done"] = file_hash
+            mine |= {"done": file_hash, "passed_on": time.strftime("%Y-%m-%d")}
         self._save()
 
     def passed(self, lab: Lab) -> list[str]:
@@ -96,6 +96,32 @@ class Progress:
     def done(self, lab: Lab) -> bool:
         """All tasks have passed once, in one file.  An experiment afterwards takes nothing away."""
         return bool(self._labs.get(lab.id, {}).get("done"))
+
+    def passed_on(self, lab: Lab) -> str:
+        """The day all tasks last passed in one file, as 2026-01-31; "" if they never did or the record is an old one."""
+        return str(self._labs.get(lab.id, {}).get("passed_on", ""))
+
+    def refusal(self, lab: Lab, file_hash: str) -> str:
+        """Why a lab.py of this hash does not count as one that passed the whole spec, and what to type; "": it does.
+
+        Its last check decides, and if another file was checked since, whether it was the last to pass everything.
+        """
+        mine = self._labs.get(lab.id, {})
+        left = [t.name for t in lab.tasks if t.name not in mine.get("passed", [])]
+        same = bool(file_hash) and mine.get("hash") == file_hash
+        if (same and not left) or (not same and file_hash and mine.get("done") == file_hash):
+            return ""
+        if not self.started(lab):
+            return f"nothing is written yet.  Begin with: lab show {lab.id}"
+        if same:
+            which = f"task {left[0]} has" if len(left) == 1 else f"tasks {', '.join(left)} have"
+            return f"{which} not passed.  What is missing: lab check {lab.id}"
+        if self.done(lab):
+            date = self.passed_on(lab)
+            return f"your lab.py has changed since it passed{date and ' on ' + date}.  Again: lab check {lab.id}"
+        if mine.get("hash"):
+            return f"your lab.py has changed since it was checked, and had not passed then.  Again: lab check {lab.id}"
+        return f"your lab.py was never checked.  Now: lab check {lab.id}"
 
     def started(self, lab: Lab) -> bool:
         """lab.py is neither the scaffold of today nor the one this learner was given."""
@@ -171,6 +197,7 @@ def _valid(data: Any) -> bool:
         and isinstance(v.get("done"), str)
         and isinstance(v.get("passed"), list)
         and isinstance(v.get("given_up", []), list)  # a record of before there was `lab diff` has none
+        and isinstance(v.get("passed_on", ""), str)  # nor one of before `--on mine` this
         and isinstance(v.get("hints"), dict)
         and all(type(n) is int for n in v["hints"].values())
         for v in data["labs"].values()

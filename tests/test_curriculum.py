@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LABS = catalog.labs(ROOT)
 
 
+SPEC_FILES = ("test_lab.py", "mistakes.py", "equivalents.py")
 OTHER_NAMES = {"sklearn": "scikit_learn", "markdown_it": "markdown_it_py", "PIL": "pillow"}  # module → package
 
 
@@ -44,6 +45,25 @@ def roots(path: Path, top_only: bool = False) -> set[str]:
     return {name.split(".")[0] for name in imports(path, top_only)}
 
 
+def rooms_of_labkit(path: Path) -> set[str]:
+    """The modules of labkit that a file imports, in either way of writing it: `from labkit import mine` is labkit.mine."""
+    found = {name for name in imports(path) if name.startswith("labkit.")}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "labkit":
+            found |= {f"labkit.{a.name}" for a in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {"labkit" for a in node.names if a.name == "labkit"}
+    return found
+
+
+def test_rooms_of_labkit_are_seen_however_they_are_imported(tmp_path):
+    path = tmp_path / "a.py"
+    path.write_text("from labkit import mine, spec as s\nimport labkit.count as c\nfrom labkitten import x\n")
+    assert rooms_of_labkit(path) == {"labkit.mine", "labkit.spec", "labkit.count"}
+    path.write_text("def f():\n    import labkit, os\n    from labkit.mine import load\n")
+    assert rooms_of_labkit(path) == {"labkit", "labkit.mine"}
+
+
 @pytest.mark.parametrize("path", files("llmcore/**/*.py"), ids=str)
 def test_llmcore_knows_nothing_of_labs(path):
     assert not roots(path) & {"labkit", "phases", "tests", "capstones"}
@@ -63,6 +83,14 @@ def test_a_lab_imports_no_other_lab(lab):
     for path in lab.folder.glob("*.py"):
         assert not roots(path) & ({"phases"} | others)
     assert not roots(lab.file("test_lab.py")) & {"solution", "lab", "mistakes", "equivalents"}
+
+
+@pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.id)
+def test_a_lab_knows_labkit_by_its_doors(lab):
+    """A spec is written with spec and count; a lab itself takes learners' parts by mine, and measures with count."""
+    for path in (p for p in lab.folder.glob("*.py") if p.name != "lab.py"):  # a lab.py is the learner's
+        own = {"labkit.spec"} if path.name in SPEC_FILES else {"labkit.mine"}
+        assert rooms_of_labkit(path) <= own | {"labkit.count"}, path
 
 
 @pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.id)
