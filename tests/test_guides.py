@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
 from llmcore import assets
 
@@ -16,6 +17,7 @@ def test_there_are_guides():
     assert GUIDES
 
 
+@pytest.mark.timeout(600)  # some train small models, and machines are sometimes busy
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.parent.name)
 def test_the_code_of_a_guide_prints_what_it_says(guide, monkeypatch):
     assets.fetch("gpt2")
@@ -23,6 +25,14 @@ def test_the_code_of_a_guide_prints_what_it_says(guide, monkeypatch):
     failed, tried = doctest.testfile(str(guide), module_relative=False, encoding="utf-8")
     assert tried > 10
     assert not failed
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("phases/**/*.md")), ids=lambda path: "/".join(path.parts[-2:]))
+def test_no_code_block_swallows_what_follows(page):
+    """A fence that nobody closes takes the next heading with it, and doctest does not mind."""
+    blocks = [token for token in MarkdownIt().parse(page.read_text(encoding="utf-8")) if token.type == "fence"]
+    for block in blocks:
+        assert not re.search(r"^(#{2,} |```)", block.content, re.MULTILINE), block.content[:200]
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.parent.name)
