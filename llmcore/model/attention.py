@@ -40,16 +40,26 @@ class Mask(NamedTuple):
     causal: bool = False  # query i sees keys 0 to i: torch knows that without a matrix
 
 
-def attention_mask(config: Config, queries: Int[Tensor, "b t"], keys: Int[Tensor, "b s"], plain: bool = False) -> Mask:
+def attention_mask(
+    config: Config,
+    queries: Int[Tensor, "b t"],
+    keys: Int[Tensor, "b s"],
+    plain: bool = False,
+    documents: Int[Tensor, "b t"] | None = None,
+) -> Mask:
     """-inf where a query may not look, and ALiBi's penalty for distance; a head dimension of 1 stands for all heads.
 
     `plain` promises that the keys stand at 0, 1, …, s - 1 and the queries are the last t of them: then a training batch
-    needs no mask in memory, and a single new token needs none at all.
+    needs no mask in memory, and a single new token needs none at all. With `documents`, queries and keys are the same
+    tokens, and look at no other document's.
     """
     t, s = queries.shape[1], keys.shape[1]
+    plain = plain and documents is None
     if plain and (t == s or t == 1) and (not config.window or s <= config.window) and config.position != "alibi":
         return Mask(None, causal=t > 1)
     hidden = ~may_see(queries, keys, config.window)  # (B, 1, T, S)
+    if documents is not None:
+        hidden |= documents[:, None, :, None] != documents[:, None, None, :]
     bias = torch.zeros(hidden.shape, device=queries.device)
     if config.position == "alibi":
         distance = queries[:, None, :, None] - keys[:, None, None, :]

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from llmcore.cache.base import PADDING, Cache, Step
 from llmcore.cache.blocks import BlockPool
@@ -65,6 +66,7 @@ class MiniGPT(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         self.final_norm = norm(config) if config.pre_norm else nn.Identity()
         self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.recompute = False  # True: in training, blocks are computed twice instead of remembered (Chen et al. 2016)
         if config.tie_embeddings:
             self.head.weight = self.embedding.weight
         self.apply(self._initialise)
@@ -88,6 +90,7 @@ class MiniGPT(nn.Module):
         cache: Cache | None = None,
         positions: Int[Tensor, "b t"] | None = None,
         last_only: bool = False,
+        documents: Int[Tensor, "b t"] | None = None,
     ) -> Float[Tensor, "b t v"]:
         """Logits of the token after each.
 
@@ -96,17 +99,23 @@ class MiniGPT(nn.Module):
             positions: where each token stands, PADDING (-1) for none; without, they count on from the cache.
             last_only: logits of the last token alone (B, 1, V): all that generation needs, and a prompt's other
                 logits are the largest tensor there is.
+            documents: a number for each token; nobody looks at a token with another one. For several texts in a row,
+                with positions that begin anew in each. Without a cache.
 
-        Raises ValueError for a position beyond what learned positions have.
+        Raises ValueError for a position beyond what learned positions have, and for documents with a cache.
         """
-        x = self.hidden(ids, cache, positions)
+        x = self.hidden(ids, cache, positions, documents)
         return self.head(x[:, -1:] if last_only else x)
 
     def hidden(
-        self, ids: Int[Tensor, "b t"], cache: Cache | None = None, positions: Int[Tensor, "b t"] | None = None
+        self,
+        ids: Int[Tensor, "b t"],
+        cache: Cache | None = None,
+        positions: Int[Tensor, "b t"] | None = None,
+        documents: Int[Tensor, "b t"] | None = None,
     ) -> Float[Tensor, "b t d"]:
         """What the output layer gets: each token's state behind the last block and norm. Arguments as `forward`'s."""
-        return self._run(ids, cache, positions)[0]
+        return self._run(ids, cache, positions, documents)[0]
 
     def new_cache(self, batch: int, capacity: int) -> KVCache:
         """An empty cache for this model, in its dtype and on its device."""
@@ -124,12 +133,19 @@ class MiniGPT(nn.Module):
 
     def attention_weights(self, ids: Int[Tensor, "b t"]) -> Float[Tensor, "layers b h t t"]:
         """Who looks at whom, in every layer and head."""
-        return torch.stack(self._run(ids, None, None, explain=True)[1])
+        return torch.stack(self._run(ids, None, None, None, explain=True)[1])
 
     def _run(
-        self, ids: Tensor, cache: Cache | None, positions: Tensor | None, explain: bool = False
+        self,
+        ids: Tensor,
+        cache: Cache | None,
+        positions: Tensor | None,
+        documents: Tensor | None,
+        explain: bool = False,
     ) -> tuple[Float[Tensor, "b t d"], list[Tensor]]:
         if cache is not None:
+            if documents is not None:
+                raise ValueError("a cache does not remember documents: give each of them a row of its own")
             step = cache.begin(ids, positions)
         else:
             where = torch.arange(ids.shape[1], device=ids.device).expand(ids.shape) if positions is None else positions
@@ -139,7 +155,7 @@ class MiniGPT(nn.Module):
             needed = step.keys.shape[1] if step.plain else int(positions.max()) + 1
             if needed > self.config.context_length:
                 raise ValueError(f"position {needed - 1} is beyond the {self.config.context_length} that were learned")
-        mask = attention_mask(self.config, positions, step.keys, step.plain and not explain)
+        mask = attention_mask(self.config, positions, step.keys, step.plain and not explain, documents)
         x = self.embedding(ids)  # (B, T, D)
         rope = None
         if self.config.position == "learned":
@@ -152,7 +168,10 @@ class MiniGPT(nn.Module):
         x = self.dropout(x)
         maps = []
         for block, layer in zip(self.blocks, step.layers, strict=True):
-            x, weights = block(x, positions, rope, layer, mask=mask, explain=explain)
+            if self.recompute and self.training and layer is None:
+                x, weights = checkpoint(block, x, positions, rope, mask=mask, explain=explain, use_reentrant=False)
+            else:
+                x, weights = block(x, positions, rope, layer, mask=mask, explain=explain)
             if weights is not None:
                 maps.append(weights)
         if cache is not None:
