@@ -11,7 +11,7 @@ TEST_DATA = $(DATA) cl100k o200k
 MODEL = --also smollm2
 
 .DEFAULT_GOAL := lab
-.PHONY: lab test test-full bench scaffolds scaffolds-check lint clean help
+.PHONY: lab test test-full bench model scaffolds scaffolds-check lint clean help
 
 lab: ## set up if needed, then show the next lab
 	@$(SETUP) $(DATA) $(MODEL) --then lab next
@@ -29,6 +29,9 @@ bench: ## speed beside that of other libraries, into benchmarks/results (AREA=bp
 	@$(SETUP) --dev $(TEST_DATA) smollm2
 	@.venv/bin/python -m pip install --quiet --editable '.[dev,bench]'
 	.venv/bin/python -m benchmarks $(AREA)
+
+model: ## train llmcore/mini again, from the text to its card, into runs/mini (about an hour on one core)
+	@$(SETUP) $(DATA) --then python -m llmcore.mini
 
 scaffolds: ## write every lab.py anew from its solution.py
 	@$(SETUP) --then python -m labkit.scaffold
