@@ -38,12 +38,14 @@ class CSVTracker:
         self.names = [name for name in (self.rows[0] if self.rows else {}) if name and name != "step"]
 
     def log(self, step: int, values: dict[str, float]) -> None:
-        kept = [row for row in self.rows if int(row["step"]) < step]
         new = [name for name in values if name not in self.names]
-        rewrite = len(kept) < len(self.rows) or new or self.torn or not self.path.exists()
+        rewrite = bool(new) or self.torn or not self.path.exists()
+        while self.rows and int(self.rows[-1]["step"]) >= step:
+            self.rows.pop()
+            rewrite = True
         self.names += new
         row = {"step": str(step)} | {name: f"{value:.6g}" for name, value in values.items()}
-        self.rows = [*kept, row]
+        self.rows.append(row)
         if not rewrite:
             with self.path.open("a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, ["step", *self.names]).writerow(row)

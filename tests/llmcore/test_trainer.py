@@ -248,8 +248,8 @@ def test_half_precision_is_autocast_around_the_loss_and_weights_stay_float32(pre
         assert done.norm == pytest.approx(norm.item(), rel=1e-2)
     assert seen == {dtype}
     assert {p.dtype for p in model.parameters()} == {torch.float32}
-    gap = sum(float((a - b).abs().sum()) for a, b in zip(model.parameters(), mine.parameters(), strict=True))
-    moved = sum(float((a - b).abs().sum()) for a, b in zip(small().parameters(), mine.parameters(), strict=True))
+    gap = sum(float((a - b).abs().sum()) for a, b in zip(weights(model), weights(mine), strict=True))
+    moved = sum(float((a - b).abs().sum()) for a, b in zip(weights(small()), weights(mine), strict=True))
     assert gap < 0.02 * moved
     assert trainer.scaler.get_scale() == scale
 
@@ -863,12 +863,11 @@ def test_a_run_is_timed_between_two_lines_of_its_log_without_what_is_no_training
 def test_the_peak_is_the_best_of_growing_products_up_to_one_that_lasts(monkeypatch, growth, largest, best):
     clock, sizes = Clock(), []
     monkeypatch.setattr(speed.time, "perf_counter", clock)
-    product = torch.Tensor.__matmul__
 
     def timed(a, b):
         sizes.append(len(a))
         clock.now += 1e-4 * (len(a) / 128) ** growth * (1 + sizes.count(len(a)) % 3)
-        return product(a, b)
+        return torch.zeros(1, 1)
 
     monkeypatch.setattr(torch.Tensor, "__matmul__", timed)
     found = speed.matmul_flops(torch.device("cpu"))

@@ -6,6 +6,7 @@ import json
 import math
 import struct
 import sys
+import time
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -176,6 +177,8 @@ def wandb_history(file):
             at += -at % 2**15
             continue
         length, kind = struct.unpack_from("<HB", data, at + 4)
+        if at + 7 + length > len(data):  # is being written
+            break
         whole += data[at + 7 : at + 7 + length]
         at += 7 + length
         if kind in (2, 3):  # first, middle: it goes on
@@ -201,6 +204,9 @@ def test_wandb_writes_a_run_to_disk_without_a_network(tmp_path, monkeypatch):
     assert tracker.run.summary["loss"] == 1.25  # not kept back until there is another step
     tracker.close()
     (file,) = (tmp_path / "runs").rglob("run-*.wandb")
+    until = time.monotonic() + 60  # wandb writes in a process of its own, which may lag behind
+    while len(wandb_history(file)) < 2 and time.monotonic() < until:
+        time.sleep(0.1)
     assert [(row["_step"], row["loss"]) for row in wandb_history(file)] == [(3, 2.5), (7, 1.25)]
 
 
