@@ -19,6 +19,7 @@ from llmcore.assets import AssetError
 AREAS = {
     "bpe": "BPE: encoding and training, beside tiktoken, tokenizers and rustbpe",
     "decode": "decoding, beside transformers and llama.cpp",
+    "train": "a training step, beside nanoGPT and transformers",
 }
 RESULTS = Path(__file__).with_name("results")
 

@@ -168,6 +168,32 @@ def test_all_ways_of_decoding_give_the_same_ids(monkeypatch: pytest.MonkeyPatch)
         decode._decoding("one", 3, ways, 1, 1e9, lambda name: None)
 
 
+def test_a_training_step_begins_with_the_same_loss_in_all_and_learns(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    train = importlib.import_module("benchmarks.train")
+    shape = type(train.SHAPE)(vocab_size=97, context_length=12, d_model=24, n_layers=2, n_heads=3)
+    monkeypatch.setattr(train, "SHAPE", shape)
+    monkeypatch.setattr(train, "ROWS", 3)
+    monkeypatch.delenv("NANOGPT_DIR", raising=False)
+    rows = torch.randint(0, 97, (3, 13), generator=torch.Generator().manual_seed(1))
+    batch = train.Batch(rows[:, :-1].contiguous(), rows[:, 1:].contiguous())
+    steps, goals = train.ways(batch)
+    assert {goal.peer for goal in goals} <= set(steps)
+    own, theirs = [steps[train.OWN]().loss for _ in range(4)], [steps[train.PEER]() for _ in range(4)]
+    assert own[0] == pytest.approx(theirs[0], rel=1e-5)  # later their biases differ from zero, and ours has none
+    assert own[3] < own[0]
+    assert theirs[3] < theirs[0]
+    (product,) = {tuple(each.shape) for each in steps[train.PRODUCTS]()}
+    assert 3 * 2 * product[0] ** 3 == pytest.approx(train.flops(), rel=0.05)
+    monkeypatch.setattr(train, "their_loss", lambda peer, batch: torch.tensor(4.0))
+    with pytest.raises(AssertionError, match="not all give the same loss"):
+        train.ways(batch)
+    monkeypatch.setenv("NANOGPT_DIR", str(tmp_path))
+    with pytest.raises(SystemExit, match=r"there is no model\.py in it"):
+        train.ways(batch)
+
+
 def test_something_was_measured() -> None:
     areas = importlib.import_module("benchmarks.__main__").AREAS
     stems = [file.stem for file in RESULTS]
