@@ -133,14 +133,14 @@ class MiniGPT(nn.Module):
 
     def attention_weights(self, ids: Int[Tensor, "b t"]) -> Float[Tensor, "layers b h t t"]:
         """Who looks at whom, in every layer and head."""
-        return torch.stack(self._run(ids, None, None, None, explain=True)[1])
+        return torch.stack(self._run(ids, None, None, explain=True)[1])
 
     def _run(
         self,
         ids: Tensor,
         cache: Cache | None,
         positions: Tensor | None,
-        documents: Tensor | None,
+        documents: Tensor | None = None,
         explain: bool = False,
     ) -> tuple[Float[Tensor, "b t d"], list[Tensor]]:
         if cache is not None:
