@@ -112,15 +112,19 @@ class Verifier:
     # ---- right versions
 
     def solution(self) -> None:
-        accepted, spent = True, 0.0
+        accepted, spent = True, math.inf
         forbidden = {t.name: t.forbidden for t in self.lab.tasks}
-        for seed in range(self.seeds):
+        again = range(
+            self.seeds, self.seeds + 2
+        )  # only for a spec that seems slow: what others compute adds to the time
+        for seed in (*range(self.seeds), *again):
+            if seed in again and spent <= BUDGET:
+                break
             before = _cpu()
             for task in self.lab.tasks:
                 setup = _load(self.lab.file("solution.py"), forbidden[task.name])
                 accepted &= self._right("the solution", self.see(setup, task.name, seed), task.name, seed)
-            if seed == 0:
-                spent = _cpu() - before
+            spent = min(spent, _cpu() - before)
         self.certificate.accepted += accepted
         self.certificate.spec_seconds = spent
         if spent > BUDGET:
