@@ -2,7 +2,9 @@
 
 Started by `labkit.kitchen` in one of two ways: `python -m labkit.child fork FD` is a parent that imports what labs need,
 never computes, and forks a fresh process for each run; `python -m labkit.child fresh PORT` is one run by itself, for
-systems without fork.  Requests: load · get · call · probe.
+systems without fork.  Graded runs are in jail: `fork-locked` and `fresh-locked` limit each run (`labkit.jail`), and
+`fork-sandboxed` knows besides that it has a sandbox to itself (`labkit.sandbox`).
+Requests: load · get · call · probe.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import importlib.machinery
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import sys
@@ -24,7 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from labkit import forbid, wire
+from labkit import forbid, jail, wire
 
 MEMORY = 4 << 30  # bytes a run may allocate beyond what its imports took
 FILE = 256 << 20  # bytes a run may write into one file
@@ -59,10 +62,9 @@ class Server:
         self.handles.append(x)
         return len(self.handles) - 1, type(x).__name__
 
-    def do_load(self, path: str, forbidden: list[str], guard: str | None, variants: str | None) -> None:
+    def do_load(self, path: str, data: bytes, forbidden: list[str], guard: str | None, variants: str | None) -> None:
         """Loads a lab, out of reach of the answers beside `guard`; and a file of variants, for `swap`."""
         self.path = path
-        data = Path(path).read_bytes()
         self.source = data.decode("utf-8-sig", "replace").splitlines()
         forbid.watch(forbidden, Path(guard) if guard else None)
         self.handles[0] = load(path, "lab", data=data)
@@ -158,7 +160,7 @@ def limit() -> None:
         resource.setrlimit(what, (amount, amount))
 
 
-def one_run(sock: socket.socket) -> None:
+def one_run(sock: socket.socket, locked: bool = False) -> None:
     """Serves until the judge hangs up, and leaves without running whatever the lab registered for the exit."""
     if hasattr(faulthandler, "register"):
         faulthandler.register(signal.SIGUSR1, file=2, all_threads=False)  # how the judge asks where a lab hangs
@@ -168,6 +170,8 @@ def one_run(sock: socket.socket) -> None:
     limit()
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(1)
+    if locked:
+        jail.lock()
     try:
         Server(sock).serve()
     finally:
@@ -184,9 +188,19 @@ def warm_up(modules: list[str]) -> None:
     gc.freeze()  # forks then share these pages
 
 
-def fork_server(control: socket.socket, modules: list[str]) -> None:
-    """Answers `fork` (two descriptors come along: channel and output) with a pid, `wait PID` with its exit status."""
+def fork_server(control: socket.socket, modules: list[str], locked: bool = False, alone: bool = False) -> None:
+    """Answers requests until the judge hangs up.
+
+    `fork` (two descriptors come along: channel and output) with a pid · `wait PID` with [its exit status, whether
+    nothing is left of it] · `kill PID` and `poke PID` with whether it was there.  `alone`: nothing else runs in this
+    sandbox, so what a run leaves running can be ended without asking whose it is.
+    """
     warm_up(modules)
+    if locked:
+        jail.hide_memory()
+    if alone:  # what imports leave there would look like a run's
+        for left in Path("/tmp").iterdir():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
     with contextlib.suppress(ConnectionError):
         control.sendall(b'"ready"\n')
     running: set[int] = set()
@@ -200,25 +214,43 @@ def fork_server(control: socket.socket, modules: list[str]) -> None:
                 _kill(pid)
             return
         word, *rest = json.loads(request)
-        if word == "fork":
-            pid = os.fork()
-            if pid == 0:
-                os.setsid()
-                control.close()
-                channel, output = descriptors
-                for stream in (1, 2):
-                    os.dup2(output, stream)
-                os.close(output)
-                one_run(socket.socket(fileno=channel))
-            running.add(pid)
-            for d in descriptors:
-                os.close(d)
-            answer: Any = pid
-        else:
-            answer = os.waitstatus_to_exitcode(os.waitpid(rest[0], 0)[1])
-            running.discard(rest[0])
+        answer: Any
+        match word:
+            case "fork":
+                pid = os.fork()
+                if pid == 0:
+                    os.setsid()
+                    control.close()
+                    channel, output = descriptors
+                    for stream in (1, 2):
+                        os.dup2(output, stream)
+                    os.close(output)
+                    one_run(socket.socket(fileno=channel), locked)
+                running.add(pid)
+                for d in descriptors:
+                    os.close(d)
+                answer = pid
+            case "wait":
+                status = os.waitstatus_to_exitcode(os.waitpid(rest[0], 0)[1])
+                running.discard(rest[0])
+                answer = [status, not alone or _tidy()]
+            case "kill" | "poke":
+                answer = rest[0] in running
+                if answer:
+                    _kill(rest[0]) if word == "kill" else os.kill(rest[0], signal.SIGUSR1)
         with contextlib.suppress(ConnectionError):
             control.sendall(json.dumps(answer).encode() + b"\n")
+
+
+def _tidy() -> bool:
+    """Ends what the last run left running in this sandbox; False when it left files, and the sandbox must go."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(-1, signal.SIGKILL)  # everything in here but this process, which is the sandbox's first
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    with os.scandir("/tmp") as left:
+        return next(left, None) is None
 
 
 def _kill(pid: int) -> None:
@@ -238,8 +270,9 @@ def _end_with_the_judge(lifeline: int) -> None:
 
 def main(argv: list[str]) -> None:
     how, where, *modules = argv
-    if how == "fork":
-        fork_server(socket.socket(fileno=int(where)), modules)
+    locked = not how.endswith(("fork", "fresh"))
+    if how.startswith("fork"):
+        fork_server(socket.socket(fileno=int(where)), modules, locked, alone=how == "fork-sandboxed")
         return
     token = sys.stdin.readline().strip()
     threading.Thread(target=_end_with_the_judge, args=(os.dup(0),), daemon=True).start()
@@ -247,7 +280,7 @@ def main(argv: list[str]) -> None:
     sock.sendall(token.encode())
     warm_up(modules)
     wire.send(sock, wire.dumps("ready"))
-    one_run(sock)
+    one_run(sock, locked)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Where boxes come from: processes that hold one lab each.
 
 With fork, all come from one process that has imported what labs need and never computed; without, each starts afresh.
+For grading, each is locked (`labkit.jail`), and where bubblewrap works, all are in a sandbox (`labkit.sandbox`).
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from typing import Any
 
-from labkit import wire
+from labkit import sandbox, wire
 from labkit.remote import Box, Stopped
 
 ANSWER = 60.0  # seconds the forking process may take for its imports, and for an answer
@@ -30,8 +32,18 @@ class Gone(Exception):
 class Kitchen:
     """Makes boxes.  With fork, from one process that has imported `modules`; without, a fresh process each."""
 
-    def __init__(self, modules: Iterable[str] = (), fork: bool = sys.platform == "linux") -> None:
+    def __init__(
+        self,
+        modules: Iterable[str] = (),
+        fork: bool = sys.platform == "linux",
+        locked: bool = False,
+        hidden: Iterable[str] | None = None,
+    ) -> None:
+        """`locked`: for files of strangers.  `hidden`: packages that are not to be there; given, it takes a sandbox."""
         self.modules = list(modules)
+        self._locked, self._hidden = locked, None if hidden is None else list(hidden)
+        self._safe = ["-P"] * locked  # a random.py in the folder of the moment is then nobody's module
+        self._talk = threading.RLock()
         self._control: socket.socket | None = None
         self._server: subprocess.Popen[bytes] | None = None
         self._boxes: list[Box] = []
@@ -110,11 +122,17 @@ class Kitchen:
 
     def _start_server(self) -> None:
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "labkit.child", "fork", str(theirs.fileno()), *self.modules]
+        how = "fork" if not self._locked else "fork-locked" if self._hidden is None else "fork-sandboxed"
+        command = [sys.executable, *self._safe, "-m", "labkit.child", how, str(theirs.fileno()), *self.modules]
+        nowhere = subprocess.DEVNULL
+        output = None if self._hidden is None else nowhere  # what the sandbox holds open, a lab in it could look at
+        if self._hidden is not None:
+            command = sandbox.command(self._hidden, command)
         # A session of its own: Ctrl-C reaches `lab` alone, which then closes the socket and so ends the rest.
         self._server = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True, env=self._environment
-        )
+            command, pass_fds=[theirs.fileno()], stdin=nowhere, stdout=output, stderr=output, start_new_session=True,
+            env=self._environment if self._hidden is None else sandbox.environment(),
+        )  # fmt: skip
         theirs.close()
         ours.settimeout(ANSWER)
         self._control = ours
@@ -124,10 +142,11 @@ class Kitchen:
     def _tell(self, word: str, *rest: int, descriptors: Iterable[int] = ()) -> Any:
         assert self._control is not None
         try:
-            if not self._ready:
-                self._ready = json.loads(self._answers.readline()) == "ready"
-            socket.send_fds(self._control, [json.dumps([word, *rest]).encode()], list(descriptors))
-            return json.loads(self._answers.readline())
+            with self._talk:  # what a lab prints is read in a thread, which may have to end it
+                if not self._ready:
+                    self._ready = json.loads(self._answers.readline()) == "ready"
+                socket.send_fds(self._control, [json.dumps([word, *rest]).encode()], list(descriptors))
+                return json.loads(self._answers.readline())
         except (OSError, ValueError):
             raise Gone("the process that holds labs does not answer") from None
 
@@ -149,24 +168,47 @@ class Kitchen:
         def kill() -> None:
             if status:
                 return
+            if self._hidden is not None:  # its number means nothing out here
+                with contextlib.suppress(Gone):
+                    if server is self._server:
+                        self._tell("kill", pid)
+                return
             for way in (os.killpg, os.kill):
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     way(pid, signal.SIGKILL)
 
+        def poke() -> None:
+            with contextlib.suppress(Gone):
+                if server is self._server:
+                    self._tell("poke", pid)
+
         def wait() -> int:
-            if not status:
-                try:
-                    status.append(self._tell("wait", pid) if server is self._server else -signal.SIGKILL)
-                except Gone:  # with its parent gone, the system takes it away
-                    status.append(-signal.SIGKILL)
+            if status:
+                return status[0]
+            status.append(-signal.SIGKILL)  # with its parent gone, the system takes it away
+            if server is self._server:
+                with contextlib.suppress(Gone):
+                    status[0], tidy = self._tell("wait", pid)
+                    if not tidy:
+                        self._stop_server()
+                        self._start_server()
             return status[0]
 
-        return Box(ours, os.fdopen(read, "rb"), pid, kill, wait)
+        return Box(ours, os.fdopen(read, "rb"), kill, wait, poke)
 
     def _fresh(self) -> Box:
         token = secrets.token_hex(16)
         with socket.create_server(("127.0.0.1", 0)) as door:
-            command = [sys.executable, "-m", "labkit.child", "fresh", str(door.getsockname()[1]), *self.modules]
+            how = "fresh-locked" if self._locked else "fresh"
+            command = [
+                sys.executable,
+                *self._safe,
+                "-m",
+                "labkit.child",
+                how,
+                str(door.getsockname()[1]),
+                *self.modules,
+            ]
             run = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 start_new_session=True, env=self._environment,
@@ -197,4 +239,9 @@ class Kitchen:
             run.stdin.close()
             return run.wait()
 
-        return Box(sock, run.stdout, run.pid, kill, wait)
+        def poke() -> None:
+            if hasattr(signal, "SIGUSR1"):
+                with contextlib.suppress(ProcessLookupError):
+                    run.send_signal(signal.SIGUSR1)
+
+        return Box(sock, run.stdout, kill, wait, poke)

@@ -8,8 +8,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 import signal
 import socket
@@ -21,18 +19,21 @@ from pathlib import Path
 from typing import Any
 
 from labkit import wire
+from labkit.jail import CPU, FILE
 from labkit.probe import source_of
 
 CALL = 10.0  # seconds one call may take
 FLOOD = 8 << 20  # bytes a run may print
 KEPT = 64 << 10  # bytes of it that are kept to be shown
+LINES = 10**6  # no lab has as many
+DISK = ("[Errno 27]", "[Errno 28]", "[Errno 30]")  # file too large, no space left, read-only
 
 
 class Failed(Exception):
     """What the lab did instead of answering.
 
     outcome: raised · unwritten · syntax · missing · forbidden · exited · memory · unsendable ·
-    slow · died · flood · garbage
+    slow · died · flood · garbage · denied · disk
     """
 
     def __init__(
@@ -48,7 +49,8 @@ class Failed(Exception):
 
     @classmethod
     def raised(cls, report: dict[str, Any]) -> Failed:
-        types, text = report["types"], report["text"]
+        # cut here: whoever sends it may not have
+        types, text = [t[:100] for t in report["types"][:20]], report["text"][:500]
         outcome = {
             "NotImplementedError": "unwritten",
             "ModuleNotFoundError": "missing",
@@ -58,14 +60,17 @@ class Failed(Exception):
             "KeyboardInterrupt": "exited",
             "MemoryError": "memory",
             "WireError": "unsendable",
+            "Denied": "denied",
         }.get(types[0], "raised")
         if "SyntaxError" in types:
             outcome = "syntax"
         if types[0] == "RuntimeError" and "allocate memory" in text:  # torch's way of saying MemoryError
             outcome = "memory"
+        if "OSError" in types and text.startswith(DISK):
+            outcome = "disk"
         if outcome == "missing":
-            text = report["missing"] or text
-        return cls(outcome, text, types, report["line"], report["code"])
+            text = (report["missing"] or text)[:100]
+        return cls(outcome, text, types, report["line"], report["code"][:200])
 
 
 class Stopped(BaseException):
@@ -129,10 +134,16 @@ class Box:
     """One process holding one lab.  Every request has a deadline; what cannot be answered raises Failed."""
 
     def __init__(
-        self, sock: socket.socket, output: Any, pid: int, kill: Callable[[], None], status: Callable[[], int]
+        self,
+        sock: socket.socket,
+        output: Any,
+        kill: Callable[[], None],
+        status: Callable[[], int],
+        poke: Callable[[], None],
     ) -> None:
-        self._sock, self._pid, self._kill, self._status = sock, pid, kill, status
-        self._path = ""
+        """`kill` ends the process, `status` waits for its end, `poke` has it print its stack."""
+        self._sock, self._kill, self._status, self._poke = sock, kill, status, poke
+        self._path, self._lines = "", [""]
         self.lab = Remote(self, 0, "module")
         self.journal: list[Call] = []
         self.deadline = float("inf")  # of the whole check, in time.monotonic() seconds
@@ -157,7 +168,9 @@ class Box:
         `variants` is a file of functions that `swap` can then put in the place of the lab's own.
         """
         self._path = str(path)
-        self._ask("load", str(path), list(forbidden), guard and str(guard), variants and str(variants))
+        data = path.read_bytes()
+        self._lines = data.decode("utf-8", "replace").splitlines()
+        self._ask("load", str(path), data, list(forbidden), guard and str(guard), variants and str(variants))
 
     def seed(self, number: int) -> None:
         """Where the global random numbers of the lab's process begin."""
@@ -248,17 +261,15 @@ class Box:
         if not hasattr(signal, "SIGUSR1"):
             return None, ""
         before = len(self._printed)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(self._pid, signal.SIGUSR1)
+        self._poke()
         time.sleep(0.2)
         stack = bytes(self._printed[before:]).decode("utf-8", "replace")
         del self._printed[before:]
-        found = re.search(rf'File "{re.escape(self._path)}", line (\d+)', stack)
+        found = re.search(rf'File "{re.escape(self._path)}", line (\d{{1,6}})\b', stack)
         if not found:
             return None, ""
-        lines = Path(self._path).read_text(encoding="utf-8", errors="replace").splitlines()
         line = int(found[1])
-        return line, lines[line - 1].strip()[:200] if line <= len(lines) else ""
+        return line, self._lines[line - 1].strip()[:200] if line <= len(self._lines) else ""
 
     def _died(self) -> Failed:
         self._kill()
@@ -268,6 +279,9 @@ class Box:
             return Failed("flood", f"it printed more than {FLOOD >> 20} MB")
         if status >= 0:
             return Failed("died", f"the process ended itself with exit status {status}")
+        if -status in (getattr(signal, "SIGXCPU", 0), getattr(signal, "SIGXFSZ", 0)):
+            what = f"{CPU} s of CPU time" if -status == signal.SIGXCPU else f"{FILE >> 20} MB in one file"
+            return Failed("died", f"it used more than {what}")
         try:
             name = signal.Signals(-status).name
         except ValueError:
@@ -296,7 +310,7 @@ def _is_report(x: Any) -> bool:
     match x:
         case {"types": [str(), *_] as types, "text": str(), "code": str(), "line": line, "missing": missing}:
             right = all(isinstance(t, str) for t in types) and isinstance(missing, str | None)
-            return right and (line is None or type(line) is int)
+            return right and (line is None or (type(line) is int and 0 <= line < LINES))
     return False
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from labkit import forbid, scaffold
 from labkit.catalog import Lab, LabError, Task
 from labkit.child import load
+from labkit.jail import FILE
 from labkit.kitchen import Kitchen
 from labkit.remote import Box, Call, Failed
 from labkit.spec import Record, check
@@ -27,6 +28,7 @@ from labkit.spec import Record, check
 WHOLE = 60.0  # seconds a check of all tasks may take
 Key = tuple[str, int]  # (test, number of the check in it)
 LOADING = "(loading)"
+DISK = f"a lab may write {FILE >> 20} MB in all, and into its temporary folder alone"
 
 
 @dataclass(frozen=True)
@@ -215,6 +217,20 @@ def kitchen(lab: Lab, fork: bool | None = None) -> Iterator[Kitchen]:
         made.close()
 
 
+@contextmanager
+def locked_kitchen(lab: Lab, walls: bool) -> Iterator[Kitchen]:
+    """The same for files of strangers: in a sandbox without what the lab forbids, or, without walls, with limits alone."""
+    if not walls:
+        made = Kitchen(lab.modules, locked=True)
+    else:
+        everywhere = set.intersection(*(set(t.forbidden) for t in lab.tasks))
+        made = Kitchen(lab.modules, locked=True, hidden=sorted(everywhere))
+    try:
+        yield made
+    finally:
+        made.close()
+
+
 def run(
     lab: Lab,
     file: Path,
@@ -245,11 +261,15 @@ def results(
     early = _with_parents(spec.lab, [first]) if first else set()
     deadline = time.monotonic() + WHOLE
     known: dict[str, Result] = {}
+    stuck: Observation | None = None
     for task in sorted(spec.lab.tasks, key=lambda t: t.name not in early):  # stable: otherwise the lab's order
         if task.name in wanted:
             progress(task.name)
-            known[task.name] = _run_task(source, spec, task, file, seed, deadline, known)
-            yield known[task.name]
+            made = _run_task(source, spec, task, file, seed, deadline, known, stuck)
+            if (error := made.seen.errors.get((LOADING, 0))) and error.outcome == "slow":
+                stuck = made.seen  # loading it once more would take as long
+            known[task.name] = made
+            yield made
 
 
 def _with_parents(lab: Lab, tasks: list[str] | None) -> set[str]:
@@ -261,7 +281,14 @@ def _with_parents(lab: Lab, tasks: list[str] | None) -> set[str]:
 
 
 def _run_task(
-    source: Kitchen, spec: Spec, task: Task, file: Path, seed: int, deadline: float, before: dict[str, Result]
+    source: Kitchen,
+    spec: Spec,
+    task: Task,
+    file: Path,
+    seed: int,
+    deadline: float,
+    before: dict[str, Result],
+    stuck: Observation | None = None,
 ) -> Result:
     total = len(spec.of_task(task.name))
     if waiting := [name for name in task.after if before[name].status != "passed"]:
@@ -273,6 +300,8 @@ def _run_task(
         return Result(
             task, "forbidden", total, note=f"line {line} uses {name}, which this task asks you to write yourself"
         )
+    if stuck is not None:
+        return Result(task, "slow", total, 0, stuck, explain(stuck.errors[LOADING, 0]))
     box = source.box()
     box.deadline = deadline
     try:
@@ -330,6 +359,8 @@ def explain(e: Failed) -> str:
         "flood": e.text[:1].upper() + e.text[1:] + ", which looks like a print in an endless loop",
         "garbage": f"its process broke the protocol: {e.text}",
         "unsendable": f"what it returned cannot leave its process: {e.text}",
+        "denied": f"it tried to {e.text}{at}{code}: a graded lab is one process, without network",
+        "disk": f"it could not write{at}{code}: {e.text}; {DISK}",
         "raised": f"it raised {first}{at}{code}" + (f"\n{e.text}" if e.text else ""),
     }[e.outcome]
 

@@ -576,7 +576,7 @@ def peer(monkeypatch):
         def kill():
             killed.append(1)
 
-        box = Box(ours, os.fdopen(read, "rb"), NOBODY, kill, lambda: -9)
+        box = Box(ours, os.fdopen(read, "rb"), kill, lambda: -9, lambda: None)
         thread.start()
         made.append((box, theirs, write_end, thread))
         return box

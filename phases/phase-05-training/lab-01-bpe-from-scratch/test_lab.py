@@ -680,7 +680,7 @@ def test_a_loaded_file(lab, random):
     lines = lines_of(ranks).splitlines(keepends=True)
     words = text(random)
     for order in (lines, random.sample(lines, len(lines))):
-        tok = load(lab, "".join(order))
+        tok = lab.probe(loaded, "".join(order))
         check.equal([tok.vocab_size, tok.eot], [len(ranks) + 1, len(ranks)], why="vocab_size and eot after loading")
         check.equal(tok.encode(words), reference(ranks).encode_ordinary(words), why="ids after loading")
 
@@ -697,7 +697,7 @@ def test_saved_and_loaded(lab, random):
 def test_gpt2_itself(lab, random):
     """The file that OpenAI published, and tiktoken's ids; without it, one in its format."""
     ranks = gpt2() or trained(random, 80)
-    tok = load(lab, lines_of(ranks))
+    tok = lab.probe(loaded, lines_of(ranks))
     check.equal([tok.vocab_size, tok.eot], [len(ranks) + 1, len(ranks)], why="50,257 ids, <|endoftext|> is 50256")
     for words in (english(random), text(random, 40), *documents(random)[:2]):
         want = full_reference().encode(words, allowed_special={EOT}) if gpt2() else None
@@ -710,15 +710,15 @@ def full_reference():
     return reference(gpt2())
 
 
-def load(lab, lines):
+# ---- probes: they run beside the lab
+
+
+def loaded(lab, lines):
     """BPE.load on a file with these lines, which is gone afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "some.tiktoken"
         path.write_text(lines, encoding="ascii")
         return lab.BPE.load(str(path))
-
-
-# ---- probes: they run beside the lab
 
 
 def count_from_generator(lab, texts):
