@@ -55,8 +55,8 @@ def _target(calls: list[Call], handle: int) -> str:
 
 
 def parameters(lab: Lab, name: str) -> list[str]:
-    """The parameter names of a function or method of solution.py, without self."""
-    nodes: list[ast.stmt] = ast.parse(lab.file("solution.py").read_text(encoding="utf-8")).body
+    """The parameter names of a function or method of the lab's, without self."""
+    nodes: list[ast.stmt] = ast.parse(lab.outline.read_text(encoding="utf-8")).body
     found: ast.AST | None = None
     for part in re.sub(r"\(…\)", "", name).split("."):
         found = next((n for n in nodes if getattr(n, "name", None) == part), None)

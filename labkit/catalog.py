@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 HINTS = ("a nudge", "the plan", "the shape of the code")
+ANSWERS = ("solution.py", "mistakes.py", "equivalents.py")  # what a course's repository is made without
+EMPTY = "scaffold.py"  # what it has instead of them: lab.py as it was given out
+COURSE = "course.json"  # at its root: what it was made of
 
 
 class LabError(Exception):
@@ -58,7 +61,20 @@ class Lab:
         _, number, *words = self.folder.parent.name.split("-")
         return f"Phase {int(number)} · {' '.join(words).capitalize()}"
 
+    @property
+    def closed(self) -> bool:
+        """A lab of a course's repository (see course): without its answers, and with two hints a task."""
+        return (self.folder / EMPTY).is_file() and not (self.folder / "solution.py").exists()
+
+    @property
+    def outline(self) -> Path:
+        """Where the lab's names, signatures and imports stand: solution.py, or in a course's repository the empty lab.py."""
+        return self.folder / (EMPTY if self.closed else "solution.py")
+
     def file(self, name: str) -> Path:
+        """A file of the lab's, there or not.  LabError: an answer, which a course's repository does not have."""
+        if name in ANSWERS and self.closed:
+            raise LabError(f"This is a course's repository: lab {self.id} has no {name} here.")
         return self.folder / name
 
     def task(self, name: str) -> Task:
@@ -77,7 +93,7 @@ class Lab:
     @cached_property
     def modules(self) -> list[str]:
         """What the lab and its probes import at their top: worth importing once, before processes are forked."""
-        found = [m for name in ("solution.py", "test_lab.py") for m in _imports(self.file(name))]
+        found = [m for path in (self.outline, self.file("test_lab.py")) for m in _imports(path)]
         blocked = {n for t in self.tasks for n in t.forbidden}
         return [m for m in dict.fromkeys(found) if not any(m == b or m.startswith(b + ".") for b in blocked)]
 
@@ -99,6 +115,12 @@ def root(start: Path | None = None) -> Path:
         if (folder / "phases").is_dir() and (folder / "labkit").is_dir():
             return folder
     raise LabError("No phases/ folder here or above. Run `lab` inside the repository.")
+
+
+def for_authors(base: Path, what: str) -> None:
+    """LabError in a course's repository, whose labs are made elsewhere."""
+    if (base / COURSE).is_file():
+        raise LabError(f"This is a course's repository, without the answers that {what} works on: its authors do that.")
 
 
 def labs(base: Path) -> list[Lab]:
@@ -155,9 +177,10 @@ def read(folder: Path) -> Lab:
     if len({*names}) < len(names):
         raise LabError(f"{path}: two tasks have the same name.")
     for t in tasks:
-        if len(t.hints) != len(HINTS):
+        hints = HINTS[:-1] if lab.closed else HINTS
+        if len(t.hints) != len(hints):
             raise LabError(
-                f"{path}: task {t.name} has {len(t.hints)} hints; it takes {len(HINTS)}: {', '.join(HINTS)}."
+                f"{path}: task {t.name} has {len(t.hints)} hints; it takes {len(hints)}: {', '.join(hints)}."
             )
         if unknown := set(t.after) - set(names[: names.index(t.name)]):
             raise LabError(f"{path}: task {t.name} comes after {min(unknown)}, which is not an earlier task.")

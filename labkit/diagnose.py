@@ -7,15 +7,19 @@ costs a learner an hour, a missing one costs a minute.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from pathlib import Path
+from typing import Any
 
 from labkit import variants, wire
+from labkit.catalog import Lab, LabError
 from labkit.kitchen import Kitchen
 from labkit.remote import Box
 from labkit.runner import Observation, Spec, observe
 from labkit.spec import Record, alike_records
 
+BROKEN = (OSError, wire.WireError, ValueError, TypeError, KeyError)  # what reading a stored file may raise
 WEAK = ("less", "between", "raises", "raised")  # kinds whose agreement says little: many causes, one verdict
 
 
@@ -44,9 +48,14 @@ def best(mine: Observation, catalogue: dict[str, Observation]) -> list[str]:
 def catalogue(
     source: Kitchen, spec: Spec, task: str, seed: int = 0, cache: Path | None = None
 ) -> tuple[dict[str, variants.Variant], dict[str, Observation]]:
-    """The task's mistakes, and what the spec sees of each; from `cache` when nothing that decides it has changed."""
+    """The task's mistakes, and what the spec sees of each; from `cache` when nothing that decides it has changed.
+
+    In a course's repository both were stored when it was made, for the practice seed: another seed finds nothing.
+    """
+    if spec.lab.closed:
+        return _brought(spec.lab, task) if seed == 0 else ({}, {})
     listed = {n: m for n, m in variants.mistakes(spec.lab).items() if m.task == task}
-    stored = cache / f"{spec.lab.id}-{task}-{_digest(spec, seed)}.bin" if cache else None
+    stored = cache / f"{spec.lab.id}-{task}-{digest(spec, seed)}.bin" if cache else None
     if stored and (known := _stored(stored)) is not None and known.keys() == listed.keys():
         return listed, known
     found: dict[str, Observation] = {}
@@ -67,16 +76,49 @@ def catalogue(
     return listed, found
 
 
-def _digest(spec: Spec, seed: int) -> str:
+def stored_at(lab: Lab, task: str) -> Path:
+    """Where a course's repository keeps what the spec saw of a task's mistakes."""
+    return lab.folder / "observed" / f"{task}.bin"
+
+
+def packed(spec: Spec, task: str, source: Kitchen) -> bytes:
+    """What `stored_at` is to hold: the digest of the spec, each mistake's sentence, and the observations (seed 0)."""
+    listed, found = catalogue(source, spec, task)
+    says = [[name, m.says] for name, m in listed.items()]
+    try:
+        return wire.dumps([_spec_digest(spec.lab), says, _rows(found)])
+    except wire.WireError as e:
+        raise LabError(f"Lab {spec.lab.id}, {task}: what its mistakes do cannot be stored: {e}.") from None
+
+
+def _brought(lab: Lab, task: str) -> tuple[dict[str, variants.Variant], dict[str, Observation]]:
+    """What came with a course's repository; nothing when the spec is another by now: a false name is worse than none."""
+    try:
+        digest, says, rows = wire.loads(stored_at(lab, task).read_bytes())
+        if digest != _spec_digest(lab):
+            return {}, {}
+        listed = {name: variants.Variant(name, task, task, "", sentence, lab=lab) for name, sentence in says}
+        return listed, _observations(rows)
+    except BROKEN:
+        return {}, {}
+
+
+def _spec_digest(lab: Lab) -> str:
+    text = lab.file("test_lab.py").read_bytes().replace(b"\r\n", b"\n")  # git on Windows changes the ends of lines
+    return hashlib.sha256(text).hexdigest()
+
+
+def digest(spec: Spec, seed: int) -> str:
     """Everything that an observation depends on: the lab's files, the checker, the version of torch."""
-    digest = hashlib.sha256(f"{seed} {_version('torch')} {_version('numpy')}".encode())
+    digest = hashlib.sha256(f"{seed} {version('torch')} {version('numpy')}".encode())
     files = [spec.lab.file(n) for n in ("test_lab.py", "solution.py", "mistakes.py")]
     for path in [*files, *sorted(Path(__file__).parent.glob("*.py"))]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _version(package: str) -> str:
+def version(package: str) -> str:
+    """Of an installed package; "none" without it."""
     import importlib.metadata
 
     try:
@@ -87,17 +129,20 @@ def _version(package: str) -> str:
 
 def _stored(path: Path) -> dict[str, Observation] | None:
     try:
-        rows = wire.loads(path.read_bytes())
-        return {
-            name: Observation({(t, i): Record(*fields) for t, i, fields in records}, unfinished=unfinished)
-            for name, records, unfinished in rows
-        }
-    except (OSError, wire.WireError, ValueError, TypeError, KeyError):
+        return _observations(wire.loads(path.read_bytes()))
+    except BROKEN:
         return None
 
 
-def _store(path: Path, found: dict[str, Observation]) -> None:
-    rows = [
+def _observations(rows: Any) -> dict[str, Observation]:
+    return {
+        name: Observation({(t, i): Record(*fields) for t, i, fields in records}, unfinished=unfinished)
+        for name, records, unfinished in rows
+    }
+
+
+def _rows(found: dict[str, Observation]) -> list[Any]:
+    return [
         [
             name,
             [[t, i, [r.kind, r.got, r.want, r.why, r.rtol, r.atol]] for (t, i), r in seen.records.items()],
@@ -105,10 +150,15 @@ def _store(path: Path, found: dict[str, Observation]) -> None:
         ]
         for name, seen in found.items()
     ]
-    try:
-        data = wire.dumps(rows)
-    except wire.WireError:
-        return  # too large to keep; it will be computed again
+
+
+def _store(path: Path, found: dict[str, Observation]) -> None:
+    with contextlib.suppress(wire.WireError):  # too large to keep; it will be computed again
+        keep(path, wire.dumps(_rows(found)))
+
+
+def keep(path: Path, data: bytes) -> None:
+    """Into the cache, in the place of what an earlier state of the lab left there."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for old in path.parent.glob(f"{path.name.rsplit('-', 1)[0]}-*.bin"):

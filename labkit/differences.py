@@ -65,6 +65,7 @@ def _names(lab: Lab) -> str:
 
 def main(base: Path, lab: Lab, task: Task, give_up: bool, yes: bool) -> int:
     """`lab diff`: 0 shown, 1 not yet."""
+    lab.file("solution.py")  # before anything is asked or given up for what is not there
     progress = Progress(base)
     passed = task.name in progress.passed(lab) or progress.done(lab)
     refused = not passed and task.name not in progress.given_up(lab)

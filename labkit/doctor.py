@@ -299,15 +299,16 @@ def pipe(base: Path) -> Finding:
     lab = next((lab for lab in catalog.labs(base) if not lab.missing_extras), None)
     if lab is None:
         return Finding("note", "pipe", "there is no lab to try")
-    check = ("check", lab.id, "--solution", "--task", lab.tasks[0].name)
+    given = [] if lab.closed else ["--solution"]  # in a course's repository, that lab.py runs is all there is to see
+    check = ("check", lab.id, *given, "--task", lab.tasks[0].name)
     code, out = run(sys.executable, "-P", "-m", "labkit.cli", *check, "--json", cwd=base)
     if not out.startswith("{"):
         error = (out.splitlines() or [f"exit code {code}"])[-1]
         return Finding("bad", "pipe", f"a lab cannot be run: {error}", "make lab")
     result, _ = json.JSONDecoder().raw_decode(out)
     task = result["tasks"][0]
-    words = f"the solution of {lab.id} {task['task']}: {task['tests_passed']} of {task['tests']} tests"
-    if result["passed"]:
+    words = f"the {'lab.py' if lab.closed else 'solution'} of {lab.id} {task['task']}: {task['tests_passed']} of {task['tests']} tests"
+    if result["passed"] or lab.closed:
         return Finding("ok", "pipe", words)
     why = first_line(task["note"] or (result["failure"] or {}).get("got", "")) or task["status"]
     fix = "make lab" if "not installed" in why or "ImportError" in why else f"lab {' '.join(check)}"

@@ -84,6 +84,7 @@ def slug(text: str) -> str:
 
 def main(base: Path, lab_id: str, title: str, phase: str) -> int:
     """`lab new`."""
+    catalog.for_authors(base, "`lab new`")
     folder = make(base, lab_id, title, phase)
     print(f"made {as_typed(folder)}: {', '.join([*new_files.FILES, 'lab.py'])}")
     room = folder.parent

@@ -97,4 +97,9 @@ def hint_page(
         new = i == taken - 1 and taken > before
         print(paint.bold(head) if new else paint.dim(head + " (taken)"), file=out)
         print("\n".join(f"  {line}" for line in lines), file=out)
+    if before == len(task.hints) < len(catalog.HINTS):
+        print(
+            f"In this course these are all: {catalog.HINTS[-1]} is for you to find, or to ask your instructor for.",
+            file=out,
+        )
     return before

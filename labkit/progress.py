@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit import scaffold
-from labkit.catalog import HINTS, Lab, Task
+from labkit.catalog import Lab, Task
 
 
 def digest(path: Path) -> str:
@@ -136,10 +136,10 @@ class Progress:
 
     def hints(self, lab: Lab, task: Task) -> int:
         """How many of the task's hints were taken."""
-        return min(int(self._labs.get(lab.id, {}).get("hints", {}).get(task.name, 0)), len(HINTS))
+        return min(int(self._labs.get(lab.id, {}).get("hints", {}).get(task.name, 0)), len(task.hints))
 
     def take_hint(self, lab: Lab, task: Task) -> int:
-        taken = min(self.hints(lab, task) + 1, len(HINTS))
+        taken = min(self.hints(lab, task) + 1, len(task.hints))
         self._of(lab)["hints"][task.name] = taken
         self._save()
         return taken
@@ -205,7 +205,8 @@ def _valid(data: Any) -> bool:
 
 
 def _old_scaffolds(lab: Lab) -> list[str]:
-    """What earlier versions of solution.py made, as far as git remembers them."""
+    """What earlier versions of the lab gave out, as far as git remembers them."""
+    source = lab.outline.name
 
     def git(*words: str) -> str:
         command = ["git", "-C", str(lab.folder), *words]
@@ -215,9 +216,10 @@ def _old_scaffolds(lab: Lab) -> list[str]:
             return ""
 
     found = []
-    for commit in git("log", "--format=%H", "-n", "50", "--", "solution.py").split():
+    for commit in git("log", "--format=%H", "-n", "50", "--", source).split():
         try:
-            found.append(scaffold.scaffold(git("show", f"{commit}:./solution.py")))
+            text = git("show", f"{commit}:./{source}")
+            found.append(text if lab.closed else scaffold.scaffold(text))
         except scaffold.AuthorError:
             continue
     return found

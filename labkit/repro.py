@@ -51,7 +51,7 @@ def smallest(lab: Lab, task: Task, file: Path) -> tuple[Record, list[Call], int]
         if not found:
             return None
         record, calls, number = min(found, key=lambda f: f[:2])[2:]
-        if not calls:
+        if not calls or lab.closed:  # what can be taken away shows only beside the reference
             return record, calls, number
         mine, reference = source.box(), source.box()
         try:
@@ -118,7 +118,7 @@ def python(lab: Lab, task: Task, record: Record, calls: list[Call], seed: int, f
     body: list[str] = []
     names: dict[int, str] = {0: "lab"}
     for call in used:
-        body += _statement(lab, call, names, last=call is used[-1])
+        body += statement(lab, call, names, last=call is used[-1])
     text = "\n".join(body) + literal(record.want)
     head = [
         f"# lab {lab.id}, {task.name}: {record.why or 'the smallest failing case'}",
@@ -155,7 +155,8 @@ def _wish(record: Record) -> str:
     }.get(record.kind, f"wanted: {want}")
 
 
-def _statement(lab: Lab, call: Call, names: dict[int, str], last: bool) -> list[str]:
+def statement(lab: Lab, call: Call, names: dict[int, str], last: bool) -> list[str]:
+    """A call as lines of Python.  `names`, by handle, grows by what the call makes."""
     if call.op == "get":
         expression = f"{names.get(call.target, 'lab')}.{call.name}"
         if call.result is not None and not last:
