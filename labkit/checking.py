@@ -23,6 +23,7 @@ def failure(
     results: list[Result],
     source: Callable[[], Kitchen],
     progress: Callable[[str], None] = lambda words: None,
+    seed: int = 0,
 ) -> Failure | None:
     """The first failure, and the known mistake that explains it if exactly one does.  `source` is asked only if need be."""
     failed = report.first_failure(results)
@@ -31,7 +32,9 @@ def failure(
     likely: list[tuple[str, str]] = []
     if failed.seen.failures and failed.status in ("wrong", "crashed", "slow"):
         progress("comparing with known mistakes …")
-        listed, known = diagnose.catalogue(source(), spec, failed.task.name, cache=base / ".lab" / "cache")
+        listed, known = diagnose.catalogue(
+            source(), spec, failed.task.name, seed, base / ".lab" / "cache" if not seed else None
+        )
         names = diagnose.best(failed.seen, known)
         likely = [(f"{spec.lab.id}/{n}", listed[n].says) for n in names] if len(names) == 1 else []
     return report.failure(spec.lab, spec, failed, likely)

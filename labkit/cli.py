@@ -1,24 +1,28 @@
 """The `lab` command.  Thin: each command reads its words, calls a module, prints, and returns an exit code.
 
-All commands stand in the table at the end; those for authors and for the machine are written in cli_authors.
+All commands stand in the table at the end; those for authors and for the machine are written in cli_authors, those
+for instructors in cli_instructors.
 0 passed or done · 1 not yet · 2 could not run.  Results go to stdout, everything else to stderr.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import io
 import json
 import os
+import secrets
 import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from labkit import catalog, cli_authors, overview, report, runner, scaffold
+from labkit import catalog, cli_authors, cli_instructors, overview, report, runner, sandbox, scaffold
 from labkit.catalog import HINTS, Lab, LabError
+from labkit.kitchen import Kitchen
 from labkit.progress import Progress, digest
 
 
@@ -153,6 +157,7 @@ def check(args: argparse.Namespace) -> int:
       lab check 1.1 --task bytes    one task (and what it builds on)
       lab check 1.1 --file x.py     another file; your progress is not touched
       lab check 1.1 --json          the same as data, for tools
+      lab check 1.1 --as-graded     in the sandbox, on numbers you have not seen, as `lab grade` does it
 
     Exit code: 0 all passed, 1 not yet, 2 could not run.
     """
@@ -163,13 +168,22 @@ def check(args: argparse.Namespace) -> int:
     args.task = args.task or args.only
     only = [lab.task(args.task).name] if args.task else None
     file = _file(lab, args)
-    own = file == lab.file("lab.py")
+    own = file == lab.file("lab.py") and not args.as_graded
     before = digest(file)
-    with runner.kitchen(lab) as source:
-        spec = runner.Spec.of(lab)
-        every = runner.results(source, spec, file, only, progress=lambda n: report.progress_line(f"checking {n} …"))
+    seed, trouble = 0, ""
+    if args.as_graded:
+        seed, trouble = 1 + secrets.randbelow(1 << 48), sandbox.trouble()
+        print(f"{trouble}.  Checked with limits alone." if trouble else "in the sandbox", file=sys.stderr)
+    with contextlib.ExitStack() as stack:
+        opened = runner.locked_kitchen(lab, not trouble) if args.as_graded else runner.kitchen(lab)
+        source, spec = stack.enter_context(opened), runner.Spec.of(lab)
+        every = runner.results(source, spec, file, only, seed, lambda n: report.progress_line(f"checking {n} …"))
         results = [r for r in every if only is None or r.task.name in only]
-        shown = checking.failure(base, spec, results, lambda: source, report.progress_line)
+
+        def trusted() -> Kitchen:  # the known mistakes are the authors' own code, and need what the sandbox hides
+            return stack.enter_context(runner.kitchen(lab)) if args.as_graded else source
+
+        shown = checking.failure(base, spec, results, trusted, report.progress_line, seed)
     report.progress_line("")
     progress = Progress(base)
     if own and (unsaved := checking.remember(progress, lab, before, results)):
@@ -400,6 +414,7 @@ def _check_options(sub: argparse.ArgumentParser) -> None:
 def _json_too(sub: argparse.ArgumentParser) -> None:
     _check_options(sub)
     sub.add_argument("--json", action="store_true", help="print the result as JSON")
+    sub.add_argument("--as-graded", action="store_true", help="in the sandbox and on unseen numbers; not remembered")
 
 
 def _show_options(sub: argparse.ArgumentParser) -> None:
@@ -439,6 +454,10 @@ COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], int], Callable[[argpars
     "doctor": (cli_authors.doctor, _only_json),
     "verify": (cli_authors.verify, cli_authors.verify_options),
     "new": (cli_authors.new, cli_authors.new_options),
+    "grade": (cli_instructors.grade, cli_instructors.grade_options),
+    "vary": (cli_instructors.vary, cli_instructors.vary_options),
+    "course": (cli_instructors.course, cli_instructors.course_options),
+    "regrade": (cli_instructors.regrade, cli_instructors.regrade_options),
 }
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def verify_options(sub: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         metavar="K",
-        help="and of such a lab's mistakes, every K-th: other ones each day, all of them in K days",
+        help="and of such a lab's mistakes and equivalents, every K-th: other ones each day, all of them in K days",
     )
     sub.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="labs at a time (all cores)")
     sub.add_argument(

@@ -1,0 +1,66 @@
+"""The same workers on a Ray cluster: an actor for each core, and jobs that outlive the machine they were on.
+
+Ray is optional: pip install ray.  Every machine needs this project at the same version, with its assets; a verdict says
+in its environment digest what it was reached on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from labkit.catalog import LabError
+from labkit.grading.pool import DEATHS, Answer, Queue
+from labkit.grading.work import Job, Worker
+
+LOCAL = "local"  # a cluster of this machine alone, made and ended here
+
+
+def judged(jobs: Iterable[Job], address: str, walls: str = "") -> Iterator[Answer]:
+    """Each job's answer, as they come.  A job whose actor dies is tried once more, by another actor, elsewhere."""
+    try:
+        import ray
+    except ImportError:
+        raise LabError("--ray needs Ray, which is not installed here: pip install 'ray>=2.50,<3'") from None
+    try:
+        ray.init(address=None if address == LOCAL else address, include_dashboard=False, log_to_driver=False)
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as e:
+        raise LabError(f"No Ray cluster answers at {address}: {str(e).splitlines()[0]}") from None
+    try:
+        yield from _spread(ray, list(jobs), walls)
+    finally:
+        ray.shutdown()
+
+
+def _spread(ray: Any, jobs: list[Job], walls: str) -> Iterator[Answer]:
+    queue = Queue()
+    for job in jobs:
+        queue.add(job)
+    left = len(jobs)
+    deaths: dict[Job, int] = {}
+    # An actor that dies does not come back under its old name; a new one is placed wherever there is a core.
+    actor = ray.remote(num_cpus=1, max_restarts=0)(Worker)
+    cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    free: list[tuple[Any, str]] = [(actor.remote(None, walls), "") for _ in range(min(cores, left))]
+    busy: dict[Any, tuple[Any, Job]] = {}
+    while left:
+        while free and (waiting := queue.next(free[-1][1])):
+            worker, _ = free.pop()
+            busy[worker.judge.remote(waiting)] = worker, waiting
+        (done, *_), _ = ray.wait(list(busy), num_returns=1)
+        worker, job = busy.pop(done)
+        try:
+            answer: Answer = (job, *ray.get(done), "")
+            free.append((worker, job.folder))
+        except ray.exceptions.RayTaskError as e:
+            answer = job, None, b"", str(e.cause)
+            free.append((worker, job.folder))
+        except ray.exceptions.RayError:
+            free.append((actor.remote(None, walls), ""))
+            deaths[job] = deaths.get(job, 0) + 1
+            if deaths[job] < DEATHS:
+                queue.add(job)
+                continue
+            answer = job, None, b"", "its machine or its process died, twice"
+        left -= 1
+        yield answer

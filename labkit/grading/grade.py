@@ -1,0 +1,231 @@
+"""`lab grade`: from what a learning platform exports to a gradebook.
+
+Takes in, tries the right versions on the salt, judges every file that was not judged before, applies the policy, writes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Generator, Iterable
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tqdm import tqdm
+
+from labkit import catalog, certificate, report, sandbox, vary
+from labkit.catalog import Lab, LabError
+from labkit.grading import gradebook, gradescope, intake, pages, policy, policy_file, pool, similarity, work
+from labkit.grading.records import Class, Mark, Refusal, Verdict
+from labkit.grading.rules import Policy
+from labkit.grading.store import Store, put
+from labkit.grading.work import Job
+
+Key = tuple[str, str]  # (student, lab)
+
+
+@dataclass
+class Request:
+    """What `lab grade` was asked."""
+
+    source: Path
+    out: Path
+    labs: list[str] = field(default_factory=list)
+    roster: Path | None = None
+    policy: Path | None = None
+    salt: str = ""
+    vary_secret: str = ""
+    jobs: int = 1
+    ray: str = ""
+    resume: bool = False
+    require_sandbox: bool = False
+    gradescope: Path | None = None
+
+
+def main(base: Path, asked: Request) -> int:
+    """0 when everything that came in was graded, 1 when some of it was refused or could not be."""
+    began = time.monotonic()
+    walls = _walls(asked.require_sandbox)
+    every = catalog.labs(base)
+    labs = [catalog.find(base, i) for i in asked.labs] or every
+    rules = policy_file.read(asked.policy, labs)
+    only = labs[0].id if len(labs) == 1 else None
+    klass = intake.read(asked.source, every, asked.roster, only, report.progress_line)
+    if asked.gradescope and len(klass.students) > 1:
+        raise LabError(f"--gradescope is for one student; {asked.source} has the files of {len(klass.students)}.")
+    report.progress_line("")
+    wanted = {lab.id for lab in labs}
+    klass.turned = [t for t in klass.turned if t.lab in wanted]
+    notes = policy.check(rules, klass)
+    store, salt = Store.open(asked.out, asked.salt, asked.resume)
+    labs = [lab for lab in labs if any(t.lab == lab.id for t in klass.turned)]
+    jobs = _jobs(klass, labs, salt, asked.vary_secret, store)
+    known, missing = _known(store, jobs, walls)
+    _preflight(base, sorted({job.folder for job in missing.values()}), salt)
+    verdicts, failed = _judge(store, missing, asked, base / ".lab" / "cache", walls)
+    found = known | verdicts
+    per_student = {key: found[k] for key, (_, k) in jobs.items() if k in found}
+    for (student, lab), (_, k) in jobs.items():
+        if k in failed:
+            where = next(t.where for t in klass.turned if (t.student, t.lab) == (student, lab))
+            klass.refused.append(Refusal(student, where, "grader", failed[k]))
+    marks = policy.marks(rules, klass, per_student)
+    _write(asked, klass, marks, per_student, rules, labs, notes, time.monotonic() - began)
+    index: dict[str, dict[str, str]] = {}
+    for (student, lab), (_, k) in jobs.items():
+        index.setdefault(student, {})[lab] = k
+    store.keep_index(index)
+    _summary(asked, klass, marks, per_student, walls, len(known), time.monotonic() - began)
+    return 1 if klass.refused and not asked.gradescope else 0
+
+
+def _walls(required: bool) -> str:
+    trouble = sandbox.trouble()
+    if trouble and required:
+        raise LabError(f"--require-sandbox: {trouble}.")
+    if trouble:
+        print(f"{trouble}.\n{sandbox.LIMITS}", file=sys.stderr)
+    return "limits" if trouble else "bubblewrap"
+
+
+def _jobs(klass: Class, labs: list[Lab], salt: str, secret: str, store: Store) -> dict[Key, tuple[Job, str]]:
+    """What is to be judged for whom, and the name of its verdict.  The key without walls: they are added later."""
+    by_id = {lab.id: lab for lab in labs}
+    built: dict[tuple[str, tuple[str, ...]], Lab] = {}
+    with_dials = {lab.id for lab in labs if secret and lab.file("dials.toml").exists()}
+    jobs: dict[Key, tuple[Job, str]] = {}
+    for t in klass.turned:
+        store.keep_file(t.data)
+        lab, dials = by_id[t.lab], tuple[str, ...]()
+        if t.lab in with_dials:
+            dials = tuple(vary.choose(lab, secret, t.student))
+            if (t.lab, dials) not in built:
+                built[t.lab, dials] = vary.build(lab, dials, store.variant(lab.id, dials))
+            lab = built[t.lab, dials]
+        jobs[t.student, t.lab] = Job(t.lab, str(lab.folder), t.data, salt, dials), ""
+    return jobs
+
+
+def _known(store: Store, jobs: dict[Key, tuple[Job, str]], walls: str) -> tuple[dict[str, Verdict], dict[str, Job]]:
+    """Verdicts that are there, and the jobs that are left, by name; `jobs` gets the names."""
+    facts = work.environment()
+    prints: dict[str, str] = {}
+    known: dict[str, Verdict] = {}
+    missing: dict[str, Job] = {}
+    for key, (job, _) in jobs.items():
+        if job.folder not in prints:
+            prints[job.folder] = certificate.fingerprint(catalog.read(Path(job.folder)))
+        name = work.key(job, prints[job.folder], walls, facts)
+        jobs[key] = job, name
+        if name in known or name in missing:
+            continue
+        if (verdict := store.get(name)) is not None:
+            known[name] = verdict
+        else:
+            missing[name] = job
+    return known, missing
+
+
+def _preflight(base: Path, folders: list[str], salt: str) -> None:
+    """No mark from a salt on which a right version fails.  A salt that was tried is not tried again."""
+    facts = work.environment()
+    for folder in folders:
+        lab = catalog.read(Path(folder))
+        named = f"{lab.id}-{certificate.fingerprint(lab)}-{work.digest({**facts, 'salt': salt})}"
+        passed = base / ".lab" / "cache" / "preflight" / named
+        if passed.exists():
+            continue
+        problems = work.preflight([lab.folder], salt, report.progress_line)
+        report.progress_line("")
+        if problems:
+            raise LabError(
+                "Nothing was graded.  On this salt the spec refuses a right version, which is a fault of the lab: take "
+                f"another --seed-salt, and report this:\n  {problems[0]}"
+            )
+        passed.parent.mkdir(parents=True, exist_ok=True)
+        put(passed, "")
+
+
+def _judge(
+    store: Store, missing: dict[str, Job], asked: Request, cache: Path, walls: str
+) -> tuple[dict[str, Verdict], dict[str, str]]:
+    """The verdicts that were missing, each stored as it comes; and sentences for jobs that have none."""
+    names = {job: name for name, job in missing.items()}
+    verdicts: dict[str, Verdict] = {}
+    failed: dict[str, str] = {}
+    with (
+        tqdm(total=len(missing), unit="file", desc="grading", file=sys.stderr, disable=not sys.stderr.isatty()) as bar,
+        closing(_answers(missing.values(), asked, cache, walls)) as answers,
+    ):
+        for job, verdict, observations, problem in answers:
+            if verdict is None:
+                failed[names[job]] = problem
+            else:
+                verdicts[names[job]] = verdict
+                store.keep(names[job], verdict, observations)
+            bar.update()
+    return verdicts, failed
+
+
+def _answers(jobs: Iterable[Job], asked: Request, cache: Path, walls: str) -> Generator[pool.Answer, None, None]:
+    if asked.ray:
+        from labkit.grading import cluster
+
+        yield from cluster.judged(jobs, asked.ray, walls)
+    else:
+        yield from pool.judged(jobs, asked.jobs, cache, walls)
+
+
+def _write(
+    asked: Request, klass: Class, marks: list[Mark], verdicts: dict[Key, Verdict], rules: Policy, labs: list[Lab],
+    notes: list[str], seconds: float,
+) -> None:  # fmt: skip
+    if asked.gradescope:
+        mine = list(verdicts.values())
+        one = marks[0] if len(marks) == 1 else None
+        asked.gradescope.parent.mkdir(parents=True, exist_ok=True)
+        put(asked.gradescope, json.dumps(gradescope.results(mine, one), indent=1))
+        return
+    gradebook.write(asked.out, klass, marks, verdicts, rules)
+    hints = similarity.hints(klass, verdicts, labs)
+    addresses = {}
+    summary = pages.summary(labs, verdicts)
+    for student in klass.students:
+        folder = f"students/{gradebook.folder_name(student.id)}"
+        own = {key: v for key, v in verdicts.items() if key[0] == student.id}
+        page = pages.student(student, [m for m in marks if m.student == student.id], own, summary)
+        put(asked.out / folder / "page.html", page)
+        addresses[student.id] = f"{folder}/page.html"
+    made = datetime.now(UTC)
+    extra = pages.Extra(labs, made, rules.name, seconds, hints, notes, addresses)
+    put(asked.out / "report.html", pages.report(klass, marks, verdicts, extra))
+
+
+def _summary(
+    asked: Request,
+    klass: Class,
+    marks: list[Mark],
+    verdicts: dict[Key, Verdict],
+    walls: str,
+    known: int,
+    seconds: float,
+) -> None:
+    files, students = len(verdicts), len(klass.students)
+    print(
+        f"{files} files of {students} students graded in {seconds:.0f} s ({walls}; {known} verdicts were there already)."
+    )
+    reasons: dict[str, int] = {}
+    for r in klass.refused:
+        reasons[r.reason] = reasons.get(r.reason, 0) + 1
+    if reasons:
+        print("not graded, or with a remark: " + ", ".join(f"{n} {why}" for why, n in sorted(reasons.items())))
+    if asked.gradescope:
+        print(f"results: {report.as_typed(asked.gradescope)}")
+        return
+    print(f"report     {report.as_typed(asked.out / 'report.html')}")
+    print(f"gradebook  {report.as_typed(asked.out / 'gradebook-canvas.csv')}, gradebook-moodle.csv, gradebook.json")
+    print(f"students   {report.as_typed(asked.out / 'students')}{os.sep}")

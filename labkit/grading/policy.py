@@ -1,0 +1,168 @@
+"""Verdicts and a policy → marks: every student, every lab that counts.
+
+A later file never earns more.  With slip_use = "order" that holds for each lab's own mark; with "best", where the days
+may move to another lab, for the sum of a student's marks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from labkit.catalog import LabError
+from labkit.grading import lateness
+from labkit.grading.policy_file import read as read
+from labkit.grading.records import Class, Mark, Refusal, Student, Turned, Verdict
+from labkit.grading.rules import Policy as Policy
+from labkit.grading.rules import Rule, closest, days_later, refuse
+
+# Refusals that leave a graded file, or a lab that is not asked for: they say nothing about this mark.
+NOTES = {"superseded", "not-on-roster", "ambiguous-name", "other-lab"}
+NOTHING = {"nothing-found", "untouched"}  # no work came in, so the lab is missing rather than refused
+UNKNOWN = "The export does not say when this was handed in, so nothing was taken off for being late."
+
+
+@dataclass
+class _Case:
+    """One student and one lab, before slip days are shared out."""
+
+    rule: Rule
+    mark: Mark
+    due: datetime | None
+    late: float = 0.0
+    known: bool = True
+
+
+def check(policy: Policy, klass: Class) -> list[str]:
+    """Students and sections that the policy names and the class does not have: a LabError when there is a roster.
+
+    Without one, somebody who has not handed in yet looks the same as a misspelt id, so these come back as sentences.
+    """
+    ids, sections = [s.id for s in klass.students], sorted({s.section for s in klass.students if s.section})
+    found = []
+    named = [(e.key, "student", i, ids) for e in policy.extensions for i in e.students]
+    named += [(e.key, "section", i, sections) for e in policy.extensions for i in e.sections]
+    named += [(e.key, "student", i, ids) for e in policy.excuses for i in e.students]
+    for key, kind, word, known in named:
+        if word not in known:
+            says = f"there is no {kind} {word} in the class.{closest(word, known)}"
+            found.append(refuse(policy.name, key, says))
+    if found and any(s.columns for s in klass.students):
+        raise found[0]
+    return [str(e) for e in found]
+
+
+def counting(policy: Policy, klass: Class) -> list[Rule]:
+    """The labs that count for this class: those the policy lists, else those that somebody handed in."""
+    handed_in = {t.lab for t in klass.turned}
+    return [rule for rule in policy.rules.values() if policy.listed or rule.lab.id in handed_in]
+
+
+def deadline(policy: Policy, student: Student, lab: str) -> datetime | None:
+    """This student's deadline for a lab, in UTC; the latest of those that apply.  None: there is none."""
+    rule = policy.rules[lab]
+    found = [rule.due] if rule.due else []
+    for e in policy.extensions:
+        if (student.id in e.students or student.section in e.sections) and (lab in e.labs or not e.labs):
+            later = e.due or days_later(rule, policy.zone, e.days)
+            found += [later] if later else []
+    return max(found, default=None)
+
+
+def marks(policy: Policy, klass: Class, verdicts: Mapping[tuple[str, str], Verdict]) -> list[Mark]:
+    """The marks of each student for each lab that counts, in the order of the class and of the course.
+
+    An excused mark has 0 points of 0, so sums need no exceptions.  An optional lab that was not handed in has no mark.
+    """
+    check(policy, klass)
+    turned = {(t.student, t.lab): t for t in klass.turned}
+    refused: dict[str, list[Refusal]] = {}
+    for r in klass.refused:
+        if r.reason not in NOTES:
+            refused.setdefault(r.student, []).append(r)
+    rules = counting(policy, klass)
+    made: list[Mark] = []
+    for student in klass.students:
+        cases = []
+        for rule in rules:
+            key = (student.id, rule.lab.id)
+            case = _case(policy, student, rule, turned.get(key), verdicts.get(key), refused.get(student.id, []))
+            cases += [case] if case else []
+        made += _best(policy, _priced(policy, cases))
+    return made
+
+
+def _case(
+    policy: Policy, student: Student, rule: Rule, turned: Turned | None, verdict: Verdict | None, refused: list[Refusal]
+) -> _Case | None:
+    lab = rule.lab.id
+    mark = Mark(student.id, lab, rule.points, 0.0, 0.0, "missing", note="Nothing was handed in.")
+    due = deadline(policy, student, lab)
+    if any(student.id in e.students and (lab in e.labs or not e.labs) for e in policy.excuses):
+        return _Case(rule, replace(mark, points=0.0, status="excused", note="Excused: this lab does not count."), due)
+    if verdict is None:
+        if turned:
+            says = "It was handed in, but there is no verdict on it yet: `lab grade --resume`."
+            return _Case(rule, replace(mark, status="refused", note=says), due)
+        mine = [r for r in refused if _about(r, rule, policy)]
+        if hard := next((r for r in mine if r.reason not in NOTHING), None):
+            return _Case(rule, replace(mark, status="refused", note=hard.says), due)
+        if rule.optional:
+            return None
+        return _Case(rule, replace(mark, note=mine[0].says) if mine else mark, due)
+    earned = rule.points * _share(policy, verdict)
+    mark = replace(mark, earned=round(earned, 6), awarded=round(earned, 6), status="graded", note="")
+    if turned is None or turned.when is None:
+        return _Case(rule, replace(mark, note=UNKNOWN if due else ""), due, known=False)
+    if turned.when.tzinfo is None:
+        raise LabError(f"{turned.where}: the time it was handed in has no zone. This is a fault of the intake.")
+    late = max(0.0, (turned.when.astimezone(UTC) - due).total_seconds()) if due else 0.0
+    return _Case(rule, replace(mark, late=late), due, late)
+
+
+def _share(policy: Policy, verdict: Verdict) -> float:
+    """What the file earned, as a share of the lab's points; with practice credit all or nothing."""
+    share = verdict.earned / verdict.points if verdict.points else 0.0
+    if policy.credit is None:
+        return share
+    return 1.0 if share >= policy.credit - 1e-9 else 0.0
+
+
+def _about(refusal: Refusal, rule: Rule, policy: Policy) -> bool:
+    """Whether a refusal concerns this lab: the one whose folder its path names, or any when it names none."""
+    named = [i for i, r in policy.rules.items() if r.lab.folder.name in refusal.where]
+    return rule.lab.id in named or not named
+
+
+def _priced(policy: Policy, cases: list[_Case]) -> list[Mark]:
+    """Slip days shared out and penalties taken off."""
+    late = sorted((c for c in cases if c.due and c.late), key=lambda c: c.due or datetime.max.replace(tzinfo=UTC))
+    given = lateness.share_out([lateness.Due(c.mark.earned, c.late) for c in late], policy.late)
+    for case, slipped in zip(late, given, strict=True):
+        off = lateness.penalty(case.late, slipped, policy.late)
+        awarded = round(case.mark.earned * (1 - off), 6)
+        note = _words(policy, case.late, slipped, off)
+        case.mark = replace(case.mark, awarded=awarded, slip_days=slipped, penalty=round(off, 6), note=note)
+    return [c.mark for c in cases]
+
+
+def _words(policy: Policy, late: float, slipped: int, off: float) -> str:
+    if lateness.over(late, policy.late):
+        return f"Handed in after the last day that counts, {policy.late.until_days} days after the deadline."
+    n = lateness.days(late)
+    used = f", {slipped} of them taken from the slip days" if slipped else ""
+    cost = f"{off:.0%} of what was earned is taken off" if off else "nothing is taken off"
+    return f"{n} started day{'s' * (n > 1)} late{used}: {cost}."
+
+
+def _best(policy: Policy, found: list[Mark]) -> list[Mark]:
+    """Of each group the best marks stay; the others do not count.  Excused labs leave the group."""
+    for group in policy.best:
+        mine = [m for m in found if m.lab in group.labs and m.status != "excused"]
+        ranked = sorted(mine, key=lambda m: -m.awarded)
+        for mark in ranked[group.count :]:
+            note = f"Not among the best {group.count} of {', '.join(group.labs)}, so it does not count."
+            gone = replace(mark, points=0.0, earned=0.0, awarded=0.0, status="excused", note=note)
+            found[found.index(mark)] = gone
+    return found
