@@ -139,8 +139,6 @@ class Worker:
         if r.seen.failures and r.status in EXPLAINED:
             says, known = self._mistakes(r.task.name, seed)
             names = diagnose.best(r.seen, known)
-            if self.dials and len(single := [n for n in names if vary.TOGETHER not in n]) == 1:
-                names = single  # the public solution does the same where a task has this dial alone
             likely = [(f"{self.lab.id}/{names[0]}", says[names[0]])] if len(names) == 1 else []
         shown = report.failure(self.lab, self.spec, r, likely)
         verdict.claim, verdict.called, verdict.expected = shown.test, shown.called, shown.expected
@@ -166,7 +164,7 @@ class Worker:
         assert self._authors is not None
         public = catalog.find(catalog.root(Path(catalog.__file__)), self.lab.id)
         says, known = {}, {}
-        for name, source in vary.near_misses(public, self.dials).items():
+        for name, source in vary.near_misses(public, self.dials, task).items():
             file = self._private / "near_miss.py"
             file.write_text(source, encoding="utf-8")
             box = self._authors.box()
@@ -174,8 +172,7 @@ class Worker:
                 known[name] = runner.observe(box, self.spec, task, lambda b, f=file: b.load(f), seed)  # type: ignore[misc]
             finally:
                 box.close()
-            whole = "the public lab is solved, not this variant" if vary.TOGETHER in name else "it follows the public lab"
-            says[name] = f"{whole.capitalize()} in: {name}."
+            says[name] = f"It solves the public lab, not this variant, in: {name.replace(vary.TOGETHER, ', ')}."
         return says, known
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from labkit import catalog, runner
+from labkit import catalog, runner, sandbox
 
 HERE = Path(__file__).parent
 FORGED = sorted((HERE / "forged").glob("*.py"))
@@ -35,6 +35,7 @@ KNOWN_GAPS = {  # forger: (what it may earn, why)
     ),
     "below_the_name": ({"attention"}, "a forbidden function has as many other names as torch has operators beneath it"),
 }
+STILL_OPEN = {"lies_to_the_probes", "below_the_name"}  # in the sandbox, too: they stay within the lab's own process
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +78,19 @@ def test_a_forger_earns_what_it_solves_and_no_more(lab, tmp_path, file):
     assert earned(lab, copy) - gap == set(solves(file))
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(bool(sandbox.trouble()), reason=sandbox.trouble())
+def test_a_sandbox_closes_all_gaps_but_two(lab, tmp_path, monkeypatch):
+    with runner.locked_kitchen(lab, True) as locked:
+        monkeypatch.setattr(runner, "kitchen", lambda *_: contextlib.nullcontext(locked))
+        for file in FORGED:
+            gap = KNOWN_GAPS[file.stem][0] if file.stem in STILL_OPEN else set()
+            copy = shutil.copy(file, tmp_path / "lab.py")
+            assert earned(lab, copy, seed=5) - gap == set(solves(file)), file.stem
+
+
 def test_every_gap_is_a_forger():
-    assert set(KNOWN_GAPS) <= {f.stem for f in FORGED}
+    assert STILL_OPEN <= set(KNOWN_GAPS) <= {f.stem for f in FORGED}
 
 
 def test_a_forger_in_a_lab_folder_leaves_the_spec_alone(lab, tmp_path):
