@@ -456,6 +456,7 @@ COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], int], Callable[[argpars
     "new": (cli_authors.new, cli_authors.new_options),
     "grade": (cli_instructors.grade, cli_instructors.grade_options),
     "vary": (cli_instructors.vary, cli_instructors.vary_options),
+    "oral": (cli_instructors.oral, cli_instructors.oral_options),
     "course": (cli_instructors.course, cli_instructors.course_options),
     "regrade": (cli_instructors.regrade, cli_instructors.regrade_options),
 }

@@ -126,3 +126,24 @@ def vary_options(sub: argparse.ArgumentParser) -> None:
     from labkit import vary_command
 
     vary_command.add_options(sub)
+
+
+def oral(args: argparse.Namespace) -> int:
+    """For instructors: ten supervised minutes. Three questions on a student's own file, and a page with keys.
+
+    They are made from the lab's classic mistakes; every key was computed by running the code.  The same student and file
+    give the same questions, another student others.
+
+      lab oral 4.1 --student ada --results results              both pages, as text
+      lab oral 4.1 --student ada --file lab.py --web ada        two pages to print, in the folder ada
+    """
+    from labkit import oral as asker
+
+    file, results, web = (word and Path(word) for word in (args.file, args.results, args.web))
+    return asker.main(catalog.root(), args.id, args.student, file, results, web)
+
+
+def oral_options(sub: argparse.ArgumentParser) -> None:
+    from labkit import oral as asker
+
+    asker.add_options(sub)

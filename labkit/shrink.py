@@ -34,13 +34,13 @@ def shrink(mine: Box, reference: Box, record: Record, calls: list[Call], seed: i
     progress = True
     while progress:
         progress = False
-        for fewer, candidate in _smaller_cases(calls, arguments):
+        for fewer, candidate in smaller_cases(calls, arguments):
             if time.monotonic() > deadline or mine.over or reference.over:
                 break
             if found := _disagreement(mine, reference, record, fewer, candidate, seed):
                 smallest, calls, arguments, progress = found, fewer, candidate, True
                 break
-    written = [replace(c, data=_pack(*a)) if c.data else c for c, a in zip(calls, arguments, strict=True)]
+    written = [replace(c, data=pack(*a)) if c.data else c for c, a in zip(calls, arguments, strict=True)]
     return smallest, written
 
 
@@ -49,15 +49,16 @@ def _disagreement(
 ) -> Record | None:
     """The failing record of this case; None when the two agree or the solution does not take it."""
     try:
-        want = values.plain(_replay(reference, calls, arguments, seed))
-        got = values.plain(_replay(mine, calls, arguments, seed))
+        want = values.plain(replay(reference, calls, arguments, seed))
+        got = values.plain(replay(mine, calls, arguments, seed))
     except Failed:
         return None
     made = Record(record.kind, got, want, record.why, record.rtol, record.atol)
     return None if made.ok else made
 
 
-def _replay(box: Box, calls: list[Call], arguments: Arguments, seed: int) -> Any:
+def replay(box: Box, calls: list[Call], arguments: Arguments, seed: int) -> Any:
+    """What the last of these calls returns in this box, when each is made with these arguments.  Raises Failed."""
     box.seed(seed)
     handles: dict[int, Any] = {0: box.lab}
 
@@ -78,7 +79,8 @@ def _replay(box: Box, calls: list[Call], arguments: Arguments, seed: int) -> Any
     return value
 
 
-def _smaller_cases(calls: list[Call], arguments: Arguments) -> Iterator[tuple[list[Call], Arguments]]:
+def smaller_cases(calls: list[Call], arguments: Arguments) -> Iterator[tuple[list[Call], Arguments]]:
+    """The case with one thing taken away, in every way there is: a call, or a part of an argument."""
     for i, call in enumerate(calls[:-1]):
         if call.op == "call" and call.result is None and not call.nested:  # nothing rests on what it returned
             yield calls[:i] + calls[i + 1 :], arguments[:i] + arguments[i + 1 :]
@@ -114,5 +116,6 @@ def _smaller(x: Any) -> Iterator[Any]:
                     yield [*x[:i], less, *x[i + 1 :]]
 
 
-def _pack(args: list[Any], kwargs: dict[str, Any]) -> bytes:
+def pack(args: list[Any], kwargs: dict[str, Any]) -> bytes:
+    """Arguments as a `Call` holds them."""
     return wire.dumps([args, kwargs], lambda x: (x._number, ""))
