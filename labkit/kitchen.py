@@ -240,8 +240,8 @@ class Kitchen:
             return run.wait()
 
         def poke() -> None:
-            if hasattr(signal, "SIGUSR1"):
+            if run.returncode is None and hasattr(signal, "SIGUSR1"):  # not send_signal, which would wait for it
                 with contextlib.suppress(ProcessLookupError):
-                    run.send_signal(signal.SIGUSR1)
+                    os.kill(run.pid, signal.SIGUSR1)
 
         return Box(sock, run.stdout, kill, wait, poke)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit import wire
-from labkit.jail import CPU, FILE
+from labkit.jail import CPU
 from labkit.probe import source_of
 
 CALL = 10.0  # seconds one call may take
@@ -168,7 +168,10 @@ class Box:
         `variants` is a file of functions that `swap` can then put in the place of the lab's own.
         """
         self._path = str(path)
-        data = path.read_bytes()
+        try:
+            data = path.read_bytes()
+        except OSError as e:  # an editor may take it away in the middle of a check
+            raise Failed("raised", str(e), [t.__name__ for t in type(e).__mro__[:-1]]) from None
         self._lines = data.decode("utf-8", "replace").splitlines()
         self._ask("load", str(path), data, list(forbidden), guard and str(guard), variants and str(variants))
 
@@ -280,8 +283,10 @@ class Box:
         if status >= 0:
             return Failed("died", f"the process ended itself with exit status {status}")
         if -status in (getattr(signal, "SIGXCPU", 0), getattr(signal, "SIGXFSZ", 0)):
-            what = f"{CPU} s of CPU time" if -status == signal.SIGXCPU else f"{FILE >> 20} MB in one file"
-            return Failed("died", f"it used more than {what}")
+            what = (
+                f"used more than {CPU} s of CPU time" if -status == signal.SIGXCPU else "wrote too much into one file"
+            )
+            return Failed("died", f"it {what}")
         try:
             name = signal.Signals(-status).name
         except ValueError:

@@ -49,6 +49,8 @@ class Request:
 def main(base: Path, asked: Request) -> int:
     """0 when everything that came in was graded, 1 when some of it was refused or could not be."""
     began = time.monotonic()
+    if asked.jobs < 1:
+        raise LabError("--jobs takes a number from 1 on.")
     walls = _walls(asked.require_sandbox)
     every = catalog.labs(base)
     labs = [catalog.find(base, i) for i in asked.labs] or every

@@ -6,6 +6,7 @@ sentence instead of a verdict.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import signal
 from collections import defaultdict, deque
@@ -62,17 +63,23 @@ def judged(jobs: Iterable[Job], hands: int, cache: Path | None = None, walls: st
             while free and (waiting := queue.next(free[-1].folder)):
                 hand = free.pop()
                 hand.job, hand.folder = waiting, waiting.folder
-                hand.pipe.send(waiting)
                 busy[hand.pipe] = hand
+                with contextlib.suppress(OSError):  # it died while it was at nothing: its end of the pipe says so below
+                    hand.pipe.send(waiting)
             for pipe in wait(list(busy)):
                 assert isinstance(pipe, Connection)
-                hand = busy.pop(pipe)
-                assert hand.job is not None
-                job, hand.job = hand.job, None
+                hand = busy[pipe]
                 try:
                     answer = pipe.recv()
-                    free.append(hand)
+                    alive = True
                 except (EOFError, OSError):
+                    alive = False
+                assert hand.job is not None
+                job, hand.job = hand.job, None
+                del busy[pipe]
+                if alive:
+                    free.append(hand)
+                else:
                     _end(hand)
                     free.append(_start(cache, walls))
                     deaths[job] += 1

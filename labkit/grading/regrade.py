@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
-from labkit import catalog, values
+from labkit import catalog, sandbox, values, wire
 from labkit.catalog import LabError
 from labkit.grading import work
 from labkit.grading.records import Verdict
@@ -42,7 +43,11 @@ def _why(student: str, verdict: Verdict, observations: bytes) -> int:
         print(f"variant: {', '.join(verdict.dials)}")
     differs = []
     said = {t.task: t for t in verdict.tasks}
-    for task, status, note, checks in work.replay(observations):
+    try:
+        seen = [*work.replay(observations)]
+    except (zlib.error, wire.WireError, ValueError, TypeError):
+        raise LabError("The observations behind this verdict cannot be read: without --why it is run again.") from None
+    for task, status, note, checks in seen:
         bad = [(test, i, r) for test, i, r in checks if not r.ok]
         judged = f"{len(checks) - len(bad)} of {len(checks)} stored checks hold"
         print(f"\n{task}: {status}{f' ({note})' if note else ''}; {judged if checks else 'nothing was run'}")
@@ -60,12 +65,16 @@ def _why(student: str, verdict: Verdict, observations: bytes) -> int:
 
 
 def _again(base: Path, student: str, before: Verdict, kept: Store) -> int:
+    if before.sandbox == "bubblewrap" and (trouble := sandbox.trouble()):
+        raise LabError(f"The verdict was reached in the sandbox, and here {trouble}.")
     public = catalog.find(base, before.lab)
     folder = kept.variant(before.lab, before.dials) if before.dials else public.folder
     job = work.Job(before.lab, str(folder), kept.file(before.file), kept.salt(), tuple(before.dials))
     with work.Worker(base / ".lab" / "cache", before.sandbox) as worker:
         now, _ = worker.judge(job)
     print(f"{student}, lab {before.lab}: {before.earned}/{before.points} before, {now.earned}/{now.points} now")
+    if [t.task for t in before.tasks] != [t.task for t in now.tasks]:
+        raise LabError(f"Lab {before.lab} has other tasks now; --why explains the verdict that is there.")
     changed = 0
     for old, new in zip(before.tasks, now.tasks, strict=True):
         if (old.status, old.earned) != (new.status, new.earned):
