@@ -14,11 +14,13 @@ from pathlib import Path
 
 from benchmarks import report
 from benchmarks.timing import SLACK
+from labkit.catalog import LabError
 from llmcore.assets import AssetError
 
 AREAS = {
     "bpe": "BPE: encoding and training, beside tiktoken, tokenizers and rustbpe",
     "decode": "decoding, beside transformers and llama.cpp",
+    "grade": "grading a class, beside pytest, nbgrader and Otter",
     "train": "a training step, beside nanoGPT and transformers",
     "word2vec": "skip-gram, its speed and its vectors beside gensim's",
 }
@@ -49,7 +51,7 @@ def main() -> int:
         except ImportError as error:
             print(f"error: {error.name} is missing; `pip install -e '.[bench]'` installs the peers", file=sys.stderr)
             return 2
-        except AssetError as error:
+        except (AssetError, LabError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:

@@ -75,7 +75,8 @@ def markdown(result: Result) -> str:
         + ", ".join(f"{name} {version}" for name, version in result["versions"].items())
         + ".",
         "",
-        f"CPU seconds of one thread: median of {rounds} rounds (lowest to highest), all in one process, taking turns.",
+        result.get("clock")
+        or f"CPU seconds of one thread: median of {rounds} rounds (lowest to highest), all in one process, taking turns.",
         "",
         "## Goals",
         "",
