@@ -17,13 +17,12 @@ import importlib.machinery
 import json
 import os
 import random
-import shutil
 import signal
 import socket
 import sys
 import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -198,9 +197,12 @@ def fork_server(control: socket.socket, modules: list[str], locked: bool = False
     warm_up(modules)
     if locked:
         jail.hide_memory()
-    if alone:  # what imports leave there would look like a run's
-        for left in Path("/tmp").iterdir():
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+    given: frozenset[str] = frozenset()
+    if alone:
+        for path in sorted(_scratch(), reverse=True):  # what imports leave there would look like a run's
+            with contextlib.suppress(OSError):
+                os.rmdir(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
+        given = frozenset(_scratch())
     with contextlib.suppress(ConnectionError):
         control.sendall(b'"ready"\n')
     running: set[int] = set()
@@ -233,7 +235,7 @@ def fork_server(control: socket.socket, modules: list[str], locked: bool = False
             case "wait":
                 status = os.waitstatus_to_exitcode(os.waitpid(rest[0], 0)[1])
                 running.discard(rest[0])
-                answer = [status, not alone or _tidy()]
+                answer = [status, not alone or _tidy(given)]
             case "kill" | "poke":
                 answer = rest[0] in running
                 if answer:
@@ -242,15 +244,29 @@ def fork_server(control: socket.socket, modules: list[str], locked: bool = False
             control.sendall(json.dumps(answer).encode() + b"\n")
 
 
-def _tidy() -> bool:
+def _scratch() -> Iterator[str]:
+    """What lies in the sandbox's temporary folder, but not what is mounted below it: the project may be in /tmp itself."""
+    device, todo = os.stat("/tmp").st_dev, ["/tmp"]
+    while todo:
+        with os.scandir(todo.pop()) as entries:
+            for entry in entries:
+                if entry.stat(follow_symlinks=False).st_dev == device:
+                    yield entry.path
+                    if entry.is_dir(follow_symlinks=False):
+                        todo.append(entry.path)
+
+
+def _tidy(given: frozenset[str]) -> bool:
     """Ends what the last run left running in this sandbox; False when it left files, and the sandbox must go."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(-1, signal.SIGKILL)  # everything in here but this process, which is the sandbox's first
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
-    with os.scandir("/tmp") as left:
-        return next(left, None) is None
+    try:
+        return all(path in given for path in _scratch())
+    except OSError:  # a folder that cannot be looked into
+        return False
 
 
 def _kill(pid: int) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import re
 import sys
 from collections.abc import Iterator
@@ -44,6 +45,7 @@ class _Function:
     name: str
 
 
+@functools.lru_cache(maxsize=64)  # a check asks for it once a task
 def scaffold(source: str, name: str = "solution.py") -> str:
     """The text of lab.py."""
     found = regions(source, name)

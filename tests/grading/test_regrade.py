@@ -45,7 +45,7 @@ def edit(results, student, change):
 
 def test_why_says_what_decided_without_running_anything(lab, results, capsys, monkeypatch):
     monkeypatch.setattr(work, "Worker", None)
-    for path in (*lab.folder.iterdir(), *(results / "files").iterdir()):
+    for path in (*lab.folder.glob("*.*"), *(results / "files").iterdir()):
         path.unlink()
     assert regrade.main(lab.folder, results, "ada", "99.1", why=True) == 0
     said = capsys.readouterr().out

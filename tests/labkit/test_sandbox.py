@@ -118,7 +118,7 @@ def test_labs_homes_and_the_grader_s_environment_are_not_there(monkeypatch):
     assert seen["secrets"] == []
     assert (seen["others"], seen["me"]) == ([1], 1)
     assert seen["host"] == "lab"
-    assert seen["tmp"] == []
+    assert {*seen["tmp"]} <= {p.parts[2] for p in sandbox._needed() if p.parts[1] == "tmp"}  # the project may live there
 
 
 @walls
