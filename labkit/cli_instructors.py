@@ -29,21 +29,32 @@ def grade(args: argparse.Namespace) -> int:
 
     if not args.out and not args.gradescope:
         raise catalog.LabError("Say where the results go: --out RESULTS, a new folder.")
+    secret = args.vary_secret or (os.environ.get("LAB_SECRET", "") if args.vary else "")
+    if args.vary and not secret:
+        raise catalog.LabError(
+            "--vary takes the secret of `lab vary`: LAB_SECRET in the environment, or --vary-secret."
+        )
     asked = grader.Request(
         source=Path(args.submissions),
-        out=Path(args.out or tempfile.mkdtemp(prefix="lab-grade-")),
+        out=Path(args.out or ""),
         labs=args.lab or [],
         roster=args.roster and Path(args.roster),
         policy=args.policy and Path(args.policy),
         salt=args.seed_salt,
-        vary_secret=args.vary_secret or os.environ.get("LAB_SECRET", "") * bool(args.vary),
+        vary_secret=secret,
         jobs=args.jobs,
         ray=args.ray,
         resume=args.resume,
         require_sandbox=args.require_sandbox,
         gradescope=args.gradescope and Path(args.gradescope),
     )
-    return grader.main(catalog.root(), asked)
+    if args.out:
+        return grader.main(catalog.root(), asked)
+    with tempfile.TemporaryDirectory(
+        prefix="lab-grade-"
+    ) as folder:  # an autograder wants results.json and nothing else
+        asked.out = Path(folder)
+        return grader.main(catalog.root(), asked)
 
 
 def grade_options(sub: argparse.ArgumentParser) -> None:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from labkit import variants, wire
+from labkit import scaffold, variants, wire
 from labkit.catalog import Lab, LabError
 from labkit.kitchen import Kitchen
 from labkit.remote import Box
-from labkit.runner import Observation, Spec, observe
+from labkit.runner import Key, Observation, Spec, observe
 from labkit.spec import Record, alike_records
 
 BROKEN = (OSError, wire.WireError, ValueError, TypeError, KeyError)  # what reading a stored file may raise
@@ -135,21 +136,21 @@ def _stored(path: Path) -> dict[str, Observation] | None:
 
 
 def _observations(rows: Any) -> dict[str, Observation]:
-    return {
-        name: Observation({(t, i): Record(*fields) for t, i, fields in records}, unfinished=unfinished)
-        for name, records, unfinished in rows
-    }
+    return {name: Observation(read(records), unfinished=unfinished) for name, records, unfinished in rows}
 
 
 def _rows(found: dict[str, Observation]) -> list[Any]:
-    return [
-        [
-            name,
-            [[t, i, [r.kind, r.got, r.want, r.why, r.rtol, r.atol]] for (t, i), r in seen.records.items()],
-            seen.unfinished,
-        ]
-        for name, seen in found.items()
-    ]
+    return [[name, written(seen, seen.records), seen.unfinished] for name, seen in found.items()]
+
+
+def written(seen: Observation, keys: Iterable[Key]) -> list[Any]:
+    """These records as plain rows, to be stored; `read` takes them back, and judges them anew."""
+    return [[*k, [r.kind, r.got, r.want, r.why, r.rtol, r.atol]] for k in keys if (r := seen.records[k])]
+
+
+def read(rows: list[Any]) -> dict[Key, Record]:
+    """The records of `written`."""
+    return {(test, i): Record(*fields) for test, i, fields in rows}
 
 
 def _store(path: Path, found: dict[str, Observation]) -> None:
@@ -163,8 +164,6 @@ def keep(path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         for old in path.parent.glob(f"{path.name.rsplit('-', 1)[0]}-*.bin"):
             old.unlink(missing_ok=True)
-        part = path.with_suffix(".part")
-        part.write_bytes(data)
-        part.replace(path)
+        scaffold.write(path, data)
     except OSError:
         return  # a full disk or a folder that is read-only costs time at the next check, and no more

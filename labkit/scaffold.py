@@ -121,10 +121,13 @@ def generate(lab: catalog.Lab) -> str:
     return scaffold(path.read_text(encoding="utf-8"), str(path))
 
 
-def write(path: Path, text: str) -> None:
-    """All of the new file or all of the old one, whatever happens in between."""
+def write(path: Path, content: str | bytes) -> None:
+    """All of the new file or all of the old one, whatever happens in between.
+
+    Text is written as UTF-8, with a question mark for a lone surrogate, which has none.
+    """
     part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
+    part.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "replace"))
     part.replace(path)
 
 

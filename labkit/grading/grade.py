@@ -17,12 +17,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from labkit import catalog, certificate, report, sandbox, vary
+from labkit import catalog, certificate, report, sandbox, scaffold, vary
 from labkit.catalog import Lab, LabError
 from labkit.grading import gradebook, gradescope, intake, pages, policy, policy_file, pool, similarity, work
-from labkit.grading.records import Class, Mark, Refusal, Verdict
+from labkit.grading.records import Class, Mark, Refusal, Student, Verdict
 from labkit.grading.rules import Policy
-from labkit.grading.store import Store, put
+from labkit.grading.store import Store
 from labkit.grading.work import Job
 
 Key = tuple[str, str]  # (student, lab)
@@ -56,9 +56,11 @@ def main(base: Path, asked: Request) -> int:
     labs = [catalog.find(base, i) for i in asked.labs] or every
     rules = policy_file.read(asked.policy, labs)
     only = labs[0].id if len(labs) == 1 else None
-    klass = intake.read(asked.source, every, asked.roster, only, report.progress_line)
-    if asked.gradescope and len(klass.students) > 1:
-        raise LabError(f"--gradescope is for one student; {asked.source} has the files of {len(klass.students)}.")
+    if asked.gradescope:
+        alone = Student("submission")
+        klass = Class([alone], *intake.files_of(alone, asked.source, every, only))
+    else:
+        klass = intake.read(asked.source, every, asked.roster, only, report.progress_line)
     report.progress_line("")
     wanted = {lab.id for lab in labs}
     klass.turned = [t for t in klass.turned if t.lab in wanted]
@@ -66,21 +68,19 @@ def main(base: Path, asked: Request) -> int:
     store, salt = Store.open(asked.out, asked.salt, asked.resume)
     labs = [lab for lab in labs if any(t.lab == lab.id for t in klass.turned)]
     jobs = _jobs(klass, labs, salt, asked.vary_secret, store)
-    known, missing = _known(store, jobs, walls)
+    names = _names(jobs, walls)
+    store.keep_index(names)
+    known = {name: verdict for name in set(names.values()) if (verdict := store.get(name)) is not None}
+    missing = {names[key]: job for key, job in jobs.items() if names[key] not in known}
     _preflight(base, sorted({job.folder for job in missing.values()}), salt)
     verdicts, failed = _judge(store, missing, asked, base / ".lab" / "cache", walls)
     found = known | verdicts
-    per_student = {key: found[k] for key, (_, k) in jobs.items() if k in found}
-    for (student, lab), (_, k) in jobs.items():
-        if k in failed:
-            where = next(t.where for t in klass.turned if (t.student, t.lab) == (student, lab))
-            klass.refused.append(Refusal(student, where, "grader", failed[k]))
+    per_student = {key: found[name] for key, name in names.items() if name in found}
+    for t in klass.turned:
+        if (name := names[t.student, t.lab]) in failed:
+            klass.refused.append(Refusal(t.student, t.where, "grader", failed[name]))
     marks = policy.marks(rules, klass, per_student)
     _write(asked, klass, marks, per_student, rules, labs, notes, time.monotonic() - began)
-    index: dict[str, dict[str, str]] = {}
-    for (student, lab), (_, k) in jobs.items():
-        index.setdefault(student, {})[lab] = k
-    store.keep_index(index)
     _summary(asked, klass, marks, per_student, walls, len(known), time.monotonic() - began)
     return 1 if klass.refused and not asked.gradescope else 0
 
@@ -94,12 +94,12 @@ def _walls(required: bool) -> str:
     return "limits" if trouble else "bubblewrap"
 
 
-def _jobs(klass: Class, labs: list[Lab], salt: str, secret: str, store: Store) -> dict[Key, tuple[Job, str]]:
-    """What is to be judged for whom, and the name of its verdict.  The key without walls: they are added later."""
+def _jobs(klass: Class, labs: list[Lab], salt: str, secret: str, store: Store) -> dict[Key, Job]:
+    """What is to be judged for whom.  The files and the variants are kept, for `lab regrade`."""
     by_id = {lab.id: lab for lab in labs}
     built: dict[tuple[str, tuple[str, ...]], Lab] = {}
     with_dials = {lab.id for lab in labs if secret and lab.file("dials.toml").exists()}
-    jobs: dict[Key, tuple[Job, str]] = {}
+    jobs: dict[Key, Job] = {}
     for t in klass.turned:
         store.keep_file(t.data)
         lab, dials = by_id[t.lab], tuple[str, ...]()
@@ -108,28 +108,17 @@ def _jobs(klass: Class, labs: list[Lab], salt: str, secret: str, store: Store) -
             if (t.lab, dials) not in built:
                 built[t.lab, dials] = vary.build(lab, dials, store.variant(lab.id, dials))
             lab = built[t.lab, dials]
-        jobs[t.student, t.lab] = Job(t.lab, str(lab.folder), t.data, salt, dials), ""
+        jobs[t.student, t.lab] = Job(t.lab, str(lab.folder), t.data, salt, dials)
     return jobs
 
 
-def _known(store: Store, jobs: dict[Key, tuple[Job, str]], walls: str) -> tuple[dict[str, Verdict], dict[str, Job]]:
-    """Verdicts that are there, and the jobs that are left, by name; `jobs` gets the names."""
+def _names(jobs: dict[Key, Job], walls: str) -> dict[Key, str]:
+    """The name of each job's verdict."""
     facts = work.environment()
-    prints: dict[str, str] = {}
-    known: dict[str, Verdict] = {}
-    missing: dict[str, Job] = {}
-    for key, (job, _) in jobs.items():
-        if job.folder not in prints:
-            prints[job.folder] = certificate.fingerprint(catalog.read(Path(job.folder)))
-        name = work.key(job, prints[job.folder], walls, facts)
-        jobs[key] = job, name
-        if name in known or name in missing:
-            continue
-        if (verdict := store.get(name)) is not None:
-            known[name] = verdict
-        else:
-            missing[name] = job
-    return known, missing
+    prints = {
+        folder: certificate.fingerprint(catalog.read(Path(folder))) for folder in {j.folder for j in jobs.values()}
+    }
+    return {key: work.key(job, prints[job.folder], walls, facts) for key, job in jobs.items()}
 
 
 def _preflight(base: Path, folders: list[str], salt: str) -> None:
@@ -149,7 +138,7 @@ def _preflight(base: Path, folders: list[str], salt: str) -> None:
                 f"another --seed-salt, and report this:\n  {problems[0]}"
             )
         passed.parent.mkdir(parents=True, exist_ok=True)
-        put(passed, "")
+        scaffold.write(passed, "")
 
 
 def _judge(
@@ -190,7 +179,7 @@ def _write(
         mine = list(verdicts.values())
         one = marks[0] if len(marks) == 1 else None
         asked.gradescope.parent.mkdir(parents=True, exist_ok=True)
-        put(asked.gradescope, json.dumps(gradescope.results(mine, one), indent=1))
+        scaffold.write(asked.gradescope, json.dumps(gradescope.results(mine, one), indent=1))
         return
     gradebook.write(asked.out, klass, marks, verdicts, rules)
     hints = similarity.hints(klass, verdicts, labs)
@@ -200,11 +189,11 @@ def _write(
         folder = f"students/{gradebook.folder_name(student.id)}"
         own = {key: v for key, v in verdicts.items() if key[0] == student.id}
         page = pages.student(student, [m for m in marks if m.student == student.id], own, summary)
-        put(asked.out / folder / "page.html", page)
+        scaffold.write(asked.out / folder / "page.html", page)
         addresses[student.id] = f"{folder}/page.html"
     made = datetime.now(UTC)
     extra = pages.Extra(labs, made, rules.name, seconds, hints, notes, addresses)
-    put(asked.out / "report.html", pages.report(klass, marks, verdicts, extra))
+    scaffold.write(asked.out / "report.html", pages.report(klass, marks, verdicts, extra))
 
 
 def _summary(

@@ -19,6 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from labkit import scaffold
 from labkit.catalog import LabError
 from labkit.grading import canvas, gradescope, junit, moodle
 from labkit.grading.policy import Policy, deadline
@@ -57,9 +58,9 @@ def write(
     rules = [r for r in policy.rules.values() if r.lab.id in marked]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _put(folder / "gradebook-canvas.csv", canvas.table(klass.students, rules, by_key))
-        _put(folder / "gradebook-moodle.csv", moodle.table(klass.students, rules, by_key))
-        _put(folder / "gradebook.json", _json(_book(klass, marks, verdicts, policy)))
+        scaffold.write(folder / "gradebook-canvas.csv", canvas.table(klass.students, rules, by_key))
+        scaffold.write(folder / "gradebook-moodle.csv", moodle.table(klass.students, rules, by_key))
+        scaffold.write(folder / "gradebook.json", _json(_book(klass, marks, verdicts, policy)))
         for student in klass.students:
             own = by_student.get(student.id, [])
             _student(folder / "students" / folder_name(student.id), student, own, verdicts, policy)
@@ -77,10 +78,10 @@ def _student(
         "marks": [asdict(m) for m in marks],
         "verdicts": {lab: v.as_json() for lab, v in seen.items()},
     }
-    _put(folder / "result.json", _json(data))
+    scaffold.write(folder / "result.json", _json(data))
     rows = [(policy.rules[m.lab].lab, m, seen.get(m.lab)) for m in marks]
-    _put(folder / "junit.xml", junit.xml(rows))
-    _put(folder / "results.json", _json(gradescope.results(list(seen.values()), _total(student, marks))))
+    scaffold.write(folder / "junit.xml", junit.xml(rows))
+    scaffold.write(folder / "results.json", _json(gradescope.results(list(seen.values()), _total(student, marks))))
 
 
 def _total(student: Student, marks: Sequence[Mark]) -> Mark | None:
@@ -127,10 +128,3 @@ def _book(
 def _json(data: dict[str, Any]) -> str:
     # not indented: only then is it C that writes it, and a class has thousands of these
     return json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _put(path: Path, content: str | bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    # a lone surrogate in a name or in what was printed has no UTF-8; a question mark stands for it
-    part.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "replace"))
-    part.replace(path)

@@ -48,7 +48,7 @@ def _why(student: str, verdict: Verdict, observations: bytes) -> int:
     except (zlib.error, wire.WireError, ValueError, TypeError):
         raise LabError("The observations behind this verdict cannot be read: without --why it is run again.") from None
     for task, status, note, checks in seen:
-        bad = [(test, i, r) for test, i, r in checks if not r.ok]
+        bad = [(test, i, r) for (test, i), r in checks.items() if not r.ok]
         judged = f"{len(checks) - len(bad)} of {len(checks)} stored checks hold"
         print(f"\n{task}: {status}{f' ({note})' if note else ''}; {judged if checks else 'nothing was run'}")
         if (said[task].status == "passed") != (status == "passed" and not bad):

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from labkit import scaffold
 from labkit.catalog import LabError
 from labkit.grading.records import Verdict
 
@@ -53,7 +54,9 @@ class Store:
         try:
             for place in (store.verdicts, store.files):
                 place.mkdir(parents=True, exist_ok=True)
-            put(run, json.dumps({"what": "results of lab grade", "version": 1, "salt": salt}, indent=1) + "\n")
+            scaffold.write(
+                run, json.dumps({"what": "results of lab grade", "version": 1, "salt": salt}, indent=1) + "\n"
+            )
         except OSError as e:
             raise LabError(f"Results cannot be written: {e.strerror}: {e.filename}.") from None
         return store, salt
@@ -68,14 +71,18 @@ class Store:
 
     def keep(self, key: str, verdict: Verdict, observations: bytes) -> None:
         """The observations first: a verdict that is there can be replayed."""
-        put(self.verdicts / f"{key}.obs", observations)
-        put(self.verdicts / f"{key}.json", json.dumps(verdict.as_json()))
+        scaffold.write(self.verdicts / f"{key}.obs", observations)
+        scaffold.write(self.verdicts / f"{key}.json", json.dumps(verdict.as_json()))
 
-    def keep_index(self, index: dict[str, dict[str, str]]) -> None:
-        """student → lab → the name of the verdict."""
-        put(self.folder / "index.json", json.dumps(index, indent=1))
+    def keep_index(self, names: dict[tuple[str, str], str]) -> None:
+        """(student, lab) → the name of the verdict, whether or not it is there yet."""
+        index: dict[str, dict[str, str]] = {}
+        for (student, lab), name in names.items():
+            index.setdefault(student, {})[lab] = name
+        scaffold.write(self.folder / "index.json", json.dumps(index, indent=1))
 
     def index(self) -> dict[str, dict[str, str]]:
+        """student → lab → the name of the verdict."""
         if not (self.folder / RUN).is_file():
             raise LabError(f"{self.folder} holds no results of lab grade.")
         return _read(self.folder / "index.json")
@@ -90,7 +97,7 @@ class Store:
     def keep_file(self, data: bytes) -> None:
         path = self.files / f"{hashlib.sha256(data).hexdigest()}.py"
         if not path.exists():
-            put(path, data)
+            scaffold.write(path, data)
 
     def file(self, name: str) -> bytes:
         """What was handed in, by its hash."""
@@ -104,13 +111,6 @@ class Store:
             return (self.verdicts / f"{key}.obs").read_bytes()
         except OSError:
             raise LabError(f"The observations behind this verdict are not in {self.verdicts}.") from None
-
-
-def put(path: Path, content: str | bytes) -> None:
-    """All of the new file or all of the old one, whatever happens in between."""
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content)
-    part.replace(path)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -194,22 +194,18 @@ def pack(results: list[Result]) -> bytes:
 
 
 def _records(seen: Observation) -> list[Any]:
-    def row(k: runner.Key) -> list[Any]:
-        r = seen.records[k]
-        return [*k, [r.kind, r.got, r.want, r.why, r.rtol, r.atol]]
-
     for keys in (list(seen.records), seen.failures, seen.failures[:1]):
-        rows = [row(k) for k in keys]
+        rows = diagnose.written(seen, keys)
         with contextlib.suppress(wire.WireError):
             if len(wire.dumps(rows)) <= STORED:
                 return rows
     return []
 
 
-def replay(data: bytes) -> Iterator[tuple[str, str, str, list[tuple[str, int, Record]]]]:
+def replay(data: bytes) -> Iterator[tuple[str, str, str, dict[runner.Key, Record]]]:
     """(task, status, note, its checks judged anew) for each task; nothing of the submission is run."""
     for task, status, note, rows in wire.loads(zlib.decompress(data)):
-        yield task, status, note, [(test, i, Record(*fields)) for test, i, fields in rows]
+        yield task, status, note, diagnose.read(rows)
 
 
 def preflight(folders: list[Path], salt: str, progress: Callable[[str], None] = lambda words: None) -> list[str]:

@@ -30,7 +30,7 @@ def results(lab, tmp_path):
             name = work.key(one, certificate.fingerprint(lab), "limits", work.environment())
             store.keep_file(one.data)
             store.keep(name, *worker.judge(one))
-            index[student] = {"99.1": name}
+            index[student, "99.1"] = name
     store.keep_index(index)
     return tmp_path / "out"
 

@@ -6,7 +6,8 @@ import pytest
 
 from labkit.catalog import LabError
 from labkit.grading.records import TaskVerdict, Verdict
-from labkit.grading.store import RUN, Store, put
+from labkit.grading.store import RUN, Store
+from labkit.scaffold import write
 
 VERDICT = Verdict(
     "4.1", "Attention", "ab" * 32, [TaskVerdict("scale", 2, 0, "wrong", printed="é \ud800 <b>")], ["mask"]
@@ -97,15 +98,15 @@ def test_the_verdict_is_written_last(tmp_path, monkeypatch):
     assert store.observations("k") == b"seen"
 
 
-def test_what_is_put_is_the_new_or_the_old_one(tmp_path):
+def test_what_is_written_is_the_new_or_the_old_one(tmp_path):
     path = tmp_path / "f"
-    put(path, "old")
+    write(path, "old")
     (tmp_path / "f.part").mkdir()
     with pytest.raises(IsADirectoryError):
-        put(path, "new")
+        write(path, "new")
     assert path.read_text() == "old"
     (tmp_path / "f.part").rmdir()
-    put(path, b"\xff")
+    write(path, b"\xff")
     assert path.read_bytes() == b"\xff"
     assert [p.name for p in tmp_path.iterdir()] == ["f"]
 
@@ -125,9 +126,9 @@ def test_the_index_and_a_folder_without_results(tmp_path):
         Store(tmp_path).index()
     store, _ = Store.open(tmp_path, "", resume=False)
     assert store.index() == {}
-    store.keep_index({"ada": {"4.1": "k"}, "../é": {}})
-    assert store.index() == {"ada": {"4.1": "k"}, "../é": {}}
-    assert json.loads((tmp_path / "index.json").read_text())["ada"] == {"4.1": "k"}
+    store.keep_index({("ada", "4.1"): "k", ("../é", "4.1"): "m", ("ada", "1.2"): "n"})
+    assert store.index() == {"ada": {"4.1": "k", "1.2": "n"}, "../é": {"4.1": "m"}}
+    assert json.loads((tmp_path / "index.json").read_text())["ada"] == {"4.1": "k", "1.2": "n"}
 
 
 def test_variants_of_a_lab_have_a_place_each(tmp_path):

@@ -115,8 +115,8 @@ def test_observations_replay_without_the_file(limited, lab):
     rows = {task: (status, checks) for task, status, _, checks in work.replay(data)}
     for t in verdict.tasks:
         assert rows[t.task][0] == t.status
-    assert [all(r.ok for *_, r in rows[task][1]) for task in ("double", "negate")] == [True, False]
-    bad = [(test, i, r.got, r.want) for test, i, r in rows["negate"][1] if not r.ok]
+    assert [all(r.ok for r in rows[task][1].values()) for task in ("double", "negate")] == [True, False]
+    bad = [(test, i, r.got, r.want) for (test, i), r in rows["negate"][1].items() if not r.ok]
     assert bad == [("test_negate", 1, -5, 5)]
 
 
@@ -124,11 +124,11 @@ def test_too_much_to_store_leaves_the_failing_checks(limited, lab, monkeypatch):
     row = ["test_negate", 1, ["equal", -5, 5, "minus five", None, None]]
     monkeypatch.setattr(work, "STORED", len(wire.dumps([row])) + 8)  # one check fits, two do not
     _, data = limited.judge(job(lab, written(lab, negate="-abs(x)")))
-    kept = {task: [(t, i) for t, i, _ in checks] for task, _, _, checks in work.replay(data)}
+    kept = {task: list(checks) for task, _, _, checks in work.replay(data)}
     assert kept["negate"] == [("test_negate", 1)]
     monkeypatch.setattr(work, "STORED", 0)
     _, data = limited.judge(job(lab, written(lab, negate="-abs(x)")))
-    assert [checks for *_, checks in work.replay(data)] == [[], [], []]
+    assert [checks for *_, checks in work.replay(data)] == [{}, {}, {}]
 
 
 # ---- behaviour
