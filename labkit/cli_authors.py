@@ -43,6 +43,13 @@ def verify(args: argparse.Namespace) -> int:
     task, that each mistake and each second wording is named by the diagnosis, that each task has a check by value that
     cannot be guessed, and that hints, README sections and budgets are kept.
     """
+    if args.salts is not None:
+        from labkit import fairness
+
+        base = catalog.root()
+        catalog.for_authors(base, "`lab verify`")
+        labs = [catalog.find(base, i) for i in args.ids] or catalog.labs(base)
+        return fairness.main(base, labs, args.salts, args.report, args.jobs)
     from labkit import verify as verifier
 
     return verifier.main(args.ids, args.seeds, args.recheck, args.share, args.report, args.json, args.jobs)
@@ -64,6 +71,12 @@ def verify_options(sub: argparse.ArgumentParser) -> None:
         default=1,
         metavar="K",
         help="and of such a lab's mistakes and equivalents, every K-th: other ones each day, all of them in K days",
+    )
+    sub.add_argument(
+        "--salts",
+        type=int,
+        metavar="N",
+        help="instead of all that: the right versions alone, on the seeds of N grading salts (50 before a course)",
     )
     sub.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="labs at a time (all cores)")
     sub.add_argument(

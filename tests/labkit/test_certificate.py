@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from labkit import certificate, new, verify
+from labkit import certificate, fairness, new, verify
 from labkit.certificate import Certificate
 from labkit.cli import main
 
@@ -122,3 +122,40 @@ def test_a_certificate_with_problems_vouches_for_nothing(base, capsys):
     shutil.rmtree(folder)
     assert "Second" not in certificate.keep([], base)
     assert list(certificate.kept(base)) == ["1.1"]
+
+
+def test_salts_try_the_right_versions_on_the_seeds_of_grading(base, capsys):
+    assert main(["verify", "1.1", "--salts", "2", "--report"]) == 2
+    assert "`lab verify 1.1 --report` first" in capsys.readouterr().err
+    verified(capsys, "--seeds", "1", "--report")
+    assert main(["verify", "--salts", "2", "--report"]) == 0
+    said = capsys.readouterr().out
+    right = [row for row in said.splitlines() if " on 2 salts" in row]
+    assert len(right) == 2
+    kept = certificate.kept(base)["1.1"]
+    assert (kept.salts, kept.salted, kept.salted_of) == (2, kept.equivalents + kept.tasks, kept.salted_of)
+    assert f"| {kept.salted}/{kept.salted_of} on 2 |" in (base / "phases" / "CERTIFIED.md").read_text()
+    verified(capsys, "1.1", "--seeds", "1", "--report")
+    assert certificate.kept(base)["1.1"].salts == 2, "the same files: what salts said of them still holds"
+    (folder,) = (base / "phases").glob("*/lab-01-first")
+    (folder / "mistakes.py").write_text((folder / "mistakes.py").read_text() + "\n# changed\n")
+    verified(capsys, "1.1", "--seeds", "1", "--report")
+    assert certificate.kept(base)["1.1"].salts == 0
+    assert main(["verify", "--salts", "0"]) == 2
+
+
+def test_a_salt_on_which_a_right_version_fails_is_said_and_each_version_counts_once(base, capsys):
+    (folder,) = (base / "phases").glob("*/lab-01-first")
+    spec = folder / "test_lab.py"
+    # a fault of the spec that about half of the seeds show
+    text = spec.read_text().replace("weighted(losses, keep), why", "[w + fault for w in weighted(losses, keep)], why")
+    drawn = "    keep = random.uniform(0.6, 0.9)\n"
+    assert (text.count("+ fault"), text.count(drawn)) == (1, 1)
+    spec.write_text(text.replace(drawn, f"{drawn}    fault = 0.01 * (random.random() < 0.5)\n"))
+    assert main(["verify", "1.1", "--salts", "12"]) == 1
+    first, *refusals = capsys.readouterr().out.splitlines()
+    assert first.startswith("1.1  0 of ")
+    versions = int(first.split()[3])
+    assert 2 <= versions < len(refusals) < 12 * versions
+    assert all(" is right, but smooth fails test_the_weighted_mean" in text for text in refusals)
+    assert len({int(text.split(" on seed ")[1].split()[0]) for text in refusals} & {*fairness.seeds(12)}) > 2
