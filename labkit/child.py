@@ -4,11 +4,12 @@ Started by `labkit.kitchen` in one of two ways: `python -m labkit.child fork FD`
 never computes, and forks a fresh process for each run; `python -m labkit.child fresh PORT` is one run by itself, for
 systems without fork.  Graded runs are in jail: `fork-locked` and `fresh-locked` limit each run (`labkit.jail`), and
 `fork-sandboxed` knows besides that it has a sandbox to itself (`labkit.sandbox`).
-Requests: load · get · call · probe.
+Requests: load · seed · swap · get · call · invoke (get and call in one) · probe.
 """
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import faulthandler
 import gc
@@ -44,9 +45,10 @@ class Server:
         self.put_back: Callable[[], None] = lambda: None
 
     def serve(self) -> None:
+        ahead = bytearray()
         while True:
             try:
-                serial, op, *arguments = wire.receive(self.sock, lambda n, _: self.handles[n])
+                serial, op, *arguments = wire.receive(self.sock, self.held, ahead=ahead)
             except wire.Closed:
                 return
             try:
@@ -57,15 +59,20 @@ class Server:
                 sys.stdout.flush()
             wire.send(self.sock, reply)
 
+    def held(self, number: int, _: str) -> Any:
+        return self.handles[number]
+
     def keep(self, x: Any) -> tuple[int, str]:
         self.handles.append(x)
         return len(self.handles) - 1, type(x).__name__
 
-    def do_load(self, path: str, data: bytes, forbidden: list[str], guard: str | None, variants: str | None) -> None:
+    def do_load(
+        self, path: str, data: bytes, forbidden: dict[str, list[str]], guard: str | None, variants: str | None
+    ) -> None:
         """Loads a lab, out of reach of the answers beside `guard`; and a file of variants, for `swap`."""
         self.path = path
         self.source = data.decode("utf-8-sig", "replace").splitlines()
-        forbid.watch(forbidden, Path(guard) if guard else None)
+        forbid.watch(forbidden, Path(guard) if guard else None, forbidden)
         self.handles[0] = load(path, "lab", data=data)
         self.variants = load(variants, "variants", keep=True) if variants else None
         self.put_back = lambda: None
@@ -76,7 +83,9 @@ class Server:
         if numpy := sys.modules.get("numpy"):
             numpy.random.seed(number % (1 << 32))
         if torch := sys.modules.get("torch"):
-            torch.manual_seed(number)
+            torch.default_generator.manual_seed(
+                number
+            )  # torch.manual_seed writes down its stack for each kind of device
 
     def do_swap(self, name: str) -> None:
         """Puts one variant in the place of the lab's function, and back what an earlier swap replaced."""
@@ -93,13 +102,17 @@ class Server:
     def do_get(self, target: Any, name: str) -> Any:
         return getattr(target, name)
 
-    def do_call(self, target: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    def do_call(self, target: Any, arguments: bytes) -> Any:
+        args, kwargs = wire.loads(arguments, self.held)
         return target(*args, **kwargs)
 
-    def do_probe(self, source: str, name: str, args: list[Any]) -> Any:
+    def do_invoke(self, owner: Any, name: str, arguments: bytes) -> Any:
+        return self.do_call(getattr(owner, name), arguments)
+
+    def do_probe(self, source: str, name: str, arguments: bytes) -> Any:
         names: dict[str, Any] = {"__name__": "probe"}
         exec(compile(source, "<probe>", "exec"), names)
-        return names[name](self.handles[0], *args)
+        return names[name](self.handles[0], *wire.loads(arguments, self.held)[0])
 
     def report(self, e: BaseException) -> dict[str, Any]:
         """What was raised, in inert words, and the deepest line of the lab's own file that it passed through."""
@@ -184,6 +197,11 @@ def warm_up(modules: list[str]) -> None:
             importlib.import_module(name)
         except Exception:
             continue
+    # What a run would otherwise import on its way, each one anew.
+    codecs.lookup("utf-8-sig")
+    for given, name in (("numpy", "numpy.random"), ("torch", "labkit.count")):
+        if given in sys.modules:
+            importlib.import_module(name)
     gc.freeze()  # forks then share these pages
 
 

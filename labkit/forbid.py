@@ -17,7 +17,7 @@ import importlib.util
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -45,24 +45,27 @@ def uses(source: str | bytes, names: Iterable[str], given: str = "") -> list[tup
 
 
 def _uses(source: str | bytes, names: list[str], given: str) -> list[tuple[int, str, str]]:
-    found = []
-    tops, aliases = _written(source, given)
-    for top in tops:
-        owner = getattr(top, "name", "")
-        for node in ast.walk(top):
-            for dotted in _dotted(node, aliases):
-                hit = next((n for n in names if dotted == n or dotted.startswith(n + ".")), None)
-                if hit:
-                    found.append((getattr(node, "lineno", 0), hit, owner))
-    return sorted(set(found))
+    found = set()
+    for line, dotted, owner in _names(source, given):
+        hit = next((n for n in names if dotted == n or dotted.startswith(n + ".")), None)
+        if hit:
+            found.add((line, hit, owner))
+    return sorted(found)
 
 
 @functools.lru_cache(maxsize=2)  # each task of a lab asks the same of the same file
-def _written(source: str | bytes, given: str) -> tuple[list[ast.stmt], dict[str, str]]:
-    """The statements of source that are not in `given`, and what its imported names stand for."""
+def _names(source: str | bytes, given: str) -> list[tuple[int, str, str]]:
+    """All dotted names that the statements of source use, but for those in `given`: (line, name, definition)."""
     theirs = _statements(given)
     tree = _parse(source)
-    return [top for top in tree.body if ast.dump(top) not in theirs], _aliases(tree)
+    aliases = _aliases(tree)
+    return [
+        (getattr(node, "lineno", 0), dotted, getattr(top, "name", ""))
+        for top in tree.body
+        if ast.dump(top) not in theirs
+        for node in ast.walk(top)
+        for dotted in _dotted(node, aliases)
+    ]
 
 
 @functools.lru_cache(maxsize=32)
@@ -105,32 +108,39 @@ def _dotted(node: ast.AST, aliases: dict[str, str]) -> list[str]:
     return []
 
 
-def watch(names: Iterable[str], folder: Path | None = None) -> None:
-    """Forbids the dotted names in this process: functions, classes, or whole packages.  Cannot be undone."""
-    packages = []
+def watch(names: Iterable[str], folder: Path | None = None, files: Mapping[str, Sequence[str]] = {}) -> None:
+    """Forbids the dotted names in this process: functions, classes, or whole packages.  Cannot be undone.
+
+    With a lab's folder, also to open its answers, the repository's history, and a forbidden package's `files` (folders by
+    name, as `folders` finds them).
+    """
+    packages, held = [], {}
     for name in names:
         owner, attribute = _resolve(name)
         if owner is None:
             packages.append(name)
-        else:
-            _trap(owner, attribute, name)
-    places = [p for name in packages for p in _folders(name)]
+        elif (function := _trap(owner, attribute, name)) is not None:
+            held[name, attribute] = function
+    _trap_other_names(held)
     if packages:
         sys.meta_path.insert(0, _NoPackage(packages))
         for loaded in list(sys.modules):
             if any(loaded == p or loaded.startswith(p + ".") for p in packages):
                 del sys.modules[loaded]
     if folder is not None:
-        sys.addaudithook(_guard(folder, places))
+        sys.addaudithook(_guard(folder, [place for name in packages for place in files.get(name, ())]))
 
 
-def _folders(package: str) -> list[str]:
-    """Where an installed package's files are."""
+@functools.cache
+def folders(name: str) -> tuple[str, ...]:
+    """Where the files of an installed package are; nothing for what is no package, or not there.  Nothing is imported."""
+    top, *rest = name.split(".")
     try:
-        spec = importlib.util.find_spec(package)
+        spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):
         spec = None
-    return [os.path.realpath(p) for p in (spec and spec.submodule_search_locations) or ()]
+    found = (os.path.join(place, *rest) for place in (spec and spec.submodule_search_locations) or ())
+    return tuple(os.path.realpath(place) for place in found if os.path.isdir(place))
 
 
 def _resolve(name: str) -> tuple[Any, str]:
@@ -152,19 +162,31 @@ def _resolve(name: str) -> tuple[Any, str]:
     return owner, rest[-1]
 
 
-def _trap(owner: Any, attribute: str, name: str) -> None:
+def _refusal(name: str) -> Callable[..., NoReturn]:
     def refuse(*_: Any, **__: Any) -> NoReturn:
         raise Forbidden(name)
 
+    return refuse
+
+
+def _trap(owner: Any, attribute: str, name: str) -> Any:
+    """Has a call of it raise `Forbidden`; the function that was there, or None for a class."""
     held = getattr(owner, attribute)
     if isinstance(held, type):
         with contextlib.suppress(TypeError):  # one written in C takes nothing
-            held.__init__ = refuse  # type: ignore[misc]  # it stays a class: isinstance and subclasses still work
-            return
-    setattr(owner, attribute, refuse)
-    for other, module in list(sys.modules.items()):  # its other names: torch.nn.functional shows what torch._C holds
-        if other.split(".")[0] == name.split(".")[0] and getattr(module, "__dict__", {}).get(attribute) is held:
-            setattr(module, attribute, refuse)
+            held.__init__ = _refusal(name)  # type: ignore[misc]  # it stays a class: isinstance and subclasses still work
+            return None
+    setattr(owner, attribute, _refusal(name))
+    return held
+
+
+def _trap_other_names(held: dict[tuple[str, str], Any]) -> None:
+    """The other names of functions that were trapped: torch.nn.functional shows what torch._C holds."""
+    for other, module in list(sys.modules.items()):  # one look at each: a fork copies each page it looks at
+        names = getattr(module, "__dict__", {})
+        for (name, attribute), function in held.items():
+            if names.get(attribute) is function and other.split(".")[0] == name.split(".")[0]:
+                setattr(module, attribute, _refusal(name))
 
 
 class _NoPackage(importlib.abc.MetaPathFinder):

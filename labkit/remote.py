@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labkit import wire
+from labkit import forbid, wire
 from labkit.jail import CPU
 from labkit.probe import source_of
 
@@ -26,6 +26,7 @@ CALL = 10.0  # seconds one call may take
 FLOOD = 8 << 20  # bytes a run may print
 KEPT = 64 << 10  # bytes of it that are kept to be shown
 LINES = 10**6  # no lab has as many
+FUNCTIONS = ("function", "method", "builtin_function_or_method", "type")
 DISK = ("[Errno 27]", "[Errno 28]", "[Errno 30]")  # file too large, no space left, read-only
 
 
@@ -118,6 +119,27 @@ class Remote:
         return f"<{self._type} of the lab>"
 
 
+class Function(Remote):
+    """One that was asked for before.  Named and called in one request: half of all requests would only ask for it again.
+
+    The name is looked up anew at each call, so a lab may put another function in its place.
+    """
+
+    def __init__(self, box: Box, owner: int, name: str, kind: str) -> None:
+        self._box, self._owner, self._name, self._type = box, owner, name, kind
+
+    @property
+    def _number(self) -> int:  # type: ignore[override]
+        """Its handle, for whatever else is done with it."""
+        found = self._box.fetch(self._owner, self._name)
+        if not isinstance(found, Remote):
+            raise Failed("raised", f"{self._name} is no function any more", ["TypeError"])
+        return found._number
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._box.invoke(self._owner, self._name, list(args), kwargs)
+
+
 def remotes_in(x: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Remote]]:
     """The objects of the lab inside a returned value, and the indices that lead to each."""
     if isinstance(x, Remote):
@@ -148,6 +170,9 @@ class Box:
         self.journal: list[Call] = []
         self.deadline = float("inf")  # of the whole check, in time.monotonic() seconds
         self._serial = 0
+        self._ahead = bytearray()
+        self._functions: dict[tuple[int, str], str] = {}  # (object, name) → kind, of those that were asked for
+        self._unheld = 0  # numbers below it are of functions that never became handles
         self._over: Failed | None = None
         self.called_off = False
         self.closed = False
@@ -173,7 +198,8 @@ class Box:
         except OSError as e:  # an editor may take it away in the middle of a check
             raise Failed("raised", str(e), [t.__name__ for t in type(e).__mro__[:-1]]) from None
         self._lines = data.decode("utf-8", "replace").splitlines()
-        self._ask("load", str(path), data, list(forbidden), guard and str(guard), variants and str(variants))
+        files = {name: forbid.folders(name) for name in forbidden}
+        self._ask("load", str(path), data, files, guard and str(guard), variants and str(variants))
 
     def seed(self, number: int) -> None:
         """Where the global random numbers of the lab's process begin."""
@@ -184,16 +210,33 @@ class Box:
         self._ask("swap", name)
 
     def get(self, target: int, name: str) -> Any:
+        """An attribute; a function that was asked for before comes as its name alone, and nothing is asked."""
+        if kind := self._functions.get((target, name)):
+            return Function(self, target, name, kind)
+        found = self.fetch(target, name)
+        if isinstance(found, Remote) and found._type in FUNCTIONS:
+            self._functions[target, name] = found._type
+        return found
+
+    def fetch(self, target: int, name: str) -> Any:
+        """An attribute as it is now."""
         return self._noted(Call("get", target, name), "get", Reference(target), name)
+
+    def invoke(self, owner: int, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """`get` and `call` in one request.  In the journal they are two, the function with a number of its own."""
+        data = wire.dumps([args, kwargs], self._reference)
+        self._unheld -= 1
+        self.journal.append(Call("get", owner, name, result=self._unheld))
+        return self._noted(Call("call", self._unheld, data=data), "invoke", Reference(owner), name, data)
 
     def call(self, target: int, args: list[Any], kwargs: dict[str, Any]) -> Any:
         data = wire.dumps([args, kwargs], self._reference)
-        return self._noted(Call("call", target, data=data), "call", Reference(target), args, kwargs)
+        return self._noted(Call("call", target, data=data), "call", Reference(target), data)
 
     def probe(self, function: Callable[..., Any], args: list[Any]) -> Any:
         data = wire.dumps([args, {}], self._reference)
         entry = Call("probe", 0, function.__name__, data=data, probe=function)
-        return self._noted(entry, "probe", source_of(function), function.__name__, args)
+        return self._noted(entry, "probe", source_of(function), function.__name__, data)
 
     def last_call(self) -> tuple[int | None, bool]:
         """(index into the journal, whether it was a direct call): what a check belongs to."""
@@ -240,7 +283,7 @@ class Box:
         deadline = min(time.monotonic() + CALL, self.deadline)
         try:
             wire.send(self._sock, data, deadline)
-            reply = wire.receive(self._sock, lambda n, kind: Remote(self, n, kind), deadline)
+            reply = wire.receive(self._sock, lambda n, kind: Remote(self, n, kind), deadline, self._ahead)
             match reply:
                 case [int(serial), str("ok"), value] if serial == self._serial:
                     return value

@@ -33,6 +33,7 @@ DTYPES = {
     "uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8, "bool": 1,
 }  # fmt: skip
 MAX_DIGITS = 10_000  # of one integer, in hexadecimal
+AHEAD = 1 << 16
 PACKED = 32  # from this length on, a list of plain ints or floats travels as one buffer
 
 Handle = Callable[[int, str], Any]
@@ -92,24 +93,31 @@ def send(sock: socket.socket, data: bytes, deadline: float | None = None) -> Non
         raise Closed from None
 
 
-def receive(sock: socket.socket, handle: Handle | None = None, deadline: float | None = None) -> Any:
-    """Reads one message before the deadline, however slowly its bytes drip in."""
+def receive(
+    sock: socket.socket, handle: Handle | None = None, deadline: float | None = None, ahead: bytearray | None = None
+) -> Any:
+    """Reads one message before the deadline, however slowly its bytes drip in.
+
+    `ahead` keeps what was read beyond it, for the next message: most are short, and come whole at one look.
+    """
+    there = bytearray() if ahead is None else ahead
+    least = 0 if ahead is None else AHEAD
 
     def exactly(n: int) -> bytes:
-        parts, missing = [], n
-        while missing:
+        while len(there) < n:
             try:
                 sock.settimeout(_left(deadline))
-                part = sock.recv(min(missing, 1 << 20))
+                part = sock.recv(max(least, min(n - len(there), 1 << 20)))
             except TimeoutError:
                 raise Slow from None
             except OSError:
                 raise Closed from None
             if not part:
                 raise Closed
-            parts.append(part)
-            missing -= len(part)
-        return b"".join(parts)
+            there.extend(part)
+        part = bytes(there[:n])
+        del there[:n]
+        return part
 
     return _read(exactly, handle)
 

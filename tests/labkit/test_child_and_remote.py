@@ -752,12 +752,46 @@ def test_the_journal(cook):
         ("get", "add", counter, add),
         ("call", "", add, None),
         ("get", "nothing", counter, None),
-        ("get", "make", 0, 4),
-        ("call", "", 4, None),
+        ("get", "make", 0, -1),
+        ("call", "", -1, None),
     ]
     assert box.journal[3].arguments == ([], {"k": 2})
     assert box.journal[-1].arguments == ([1], {"extra": [1]})
     assert box.last_call() == (6, True)
+
+
+def test_a_function_that_was_asked_for_before_is_named_and_called_in_one_request(cook):
+    box = cook(
+        """
+        def first(x):
+            return x + 1
+        def change():
+            global first
+            first = lambda x: x - 1
+        def end():
+            global first
+            first = 5
+        def twice(f, x):
+            return f(f(x))
+        """
+    )
+    lab = box.lab
+    serial = box._serial
+    assert [lab.first(x) for x in (1, -3, 0)] == [2, -2, 1]
+    assert box._serial - serial == 4  # the first time it was asked for and then called
+    held = lab.first
+    assert lab.twice(held, 3) == 5  # its handle, where one is needed
+    lab.change()
+    assert [lab.first(3), held(3)] == [2, 2], "the name is looked up anew"
+    with pytest.raises(Failed) as e:
+        lab.first(1, 2)
+    assert (e.value.types[0], e.value.outcome) == ("TypeError", "raised")
+    lab.end()
+    with pytest.raises(Failed, match="not callable"):
+        lab.first(1)
+    with pytest.raises(Failed, match="no function any more"):
+        lab.twice(lab.first, 1)
+    assert box.fetch(0, "first") == 5
 
 
 def test_a_hanging_lab_is_asked_where_it_is(cook, monkeypatch):

@@ -185,6 +185,22 @@ def test_a_package_cannot_be_imported(child, before):
     ]
 
 
+def test_the_folders_of_packages_are_found_without_importing_them(child):
+    out = child(
+        """
+        import sys
+        names = ["toolbox", "toolbox.inner", "toolbox.forbidden", "no_such_package", "math", "json.tool", "xml.dom"]
+        for name in names:
+            print(name, [place.rpartition("/")[2] for place in forbid.folders(name)])
+        print([name for name in ("toolbox", "xml.dom") if name in sys.modules])
+        """
+    )
+    text = " ".join(out)
+    for wanted in ("toolbox ['toolbox']", "no_such_package []", "math []", "json.tool []", "xml.dom ['dom']"):
+        assert wanted in text
+    assert text.endswith(" []")
+
+
 def test_a_module_of_a_package_alone(child):
     out = child(
         """

@@ -7,7 +7,9 @@ import functools
 import json
 import math
 import random
+import socket
 import struct
+import threading
 import time
 import tracemalloc
 
@@ -490,3 +492,32 @@ def test_a_large_head_stays_within_memory(filler):
     tracemalloc.stop()
     assert peak < 100 * len(head)
     assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("step", [1, 7, 1 << 16])
+def test_messages_that_arrive_together_are_read_one_by_one(step):
+    ours, theirs = socket.socketpair()
+    messages = [["a"], list(range(100)), b"x" * 200_000, None]
+    data = b"".join(map(wire.dumps, messages))
+
+    def drip():
+        for i in range(0, len(data), step):
+            theirs.sendall(data[i : i + step])
+        theirs.close()
+
+    with ours:
+        thread = threading.Thread(target=drip)
+        thread.start()
+        ahead = bytearray()
+        assert [wire.receive(ours, ahead=ahead) for _ in messages] == messages
+        assert ahead == b""
+        with pytest.raises(wire.Closed):
+            wire.receive(ours, ahead=ahead)
+        thread.join()
+
+
+def test_without_a_place_for_more_nothing_is_read_beyond_a_message():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(wire.dumps(1) + wire.dumps(2))
+        assert [wire.receive(ours), wire.receive(ours)] == [1, 2]
