@@ -46,7 +46,7 @@ def table(students: Sequence[Student], rules: Sequence[Rule], marks: dict[tuple[
         row = _known(student, header)
         for rule in rules:
             mark = marks.get((student.id, rule.lab.id))
-            if mark and mark.status != "refused":  # nobody has judged it yet: no zero
+            if mark and mark.status not in ("refused", "open"):  # not judged, or not due: no zero
                 row[columns[rule.lab.id]] = "EX" if mark.status == "excused" else cells.number(mark.awarded)
         rows.append([cells.safe(row.get(h, "")) for h in header])
     return cells.table(rows)

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Generator, Iterable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def main(base: Path, asked: Request) -> int:
     walls = _walls(asked.require_sandbox)
     every = catalog.labs(base)
     labs = [catalog.find(base, i) for i in asked.labs] or every
-    rules = policy_file.read(asked.policy, labs)
+    rules = policy.restricted(policy_file.read(asked.policy, every), {lab.id for lab in labs})
     only = labs[0].id if len(labs) == 1 else None
     if asked.gradescope:
         alone = Student("submission")
@@ -65,7 +65,8 @@ def main(base: Path, asked: Request) -> int:
     wanted = {lab.id for lab in labs}
     klass.turned = [t for t in klass.turned if t.lab in wanted]
     notes = policy.check(rules, klass)
-    store, salt = Store.open(asked.out, asked.salt, asked.resume)
+    store, salt = Store.open(asked.out, asked.salt, asked.resume, asked.vary_secret)
+    _nothing_lost(store, klass)
     labs = [lab for lab in labs if any(t.lab == lab.id for t in klass.turned)]
     jobs = _jobs(klass, labs, salt, asked.vary_secret, store)
     names = _names(jobs, walls)
@@ -73,7 +74,19 @@ def main(base: Path, asked: Request) -> int:
     known = {name: verdict for name in set(names.values()) if (verdict := store.get(name)) is not None}
     missing = {names[key]: job for key, job in jobs.items() if names[key] not in known}
     _preflight(base, sorted({job.folder for job in missing.values()}), salt)
-    verdicts, failed = _judge(store, missing, asked, base / ".lab" / "cache", walls)
+    cache = base / ".lab" / "cache"
+    try:
+        _rehearse(missing, asked, cache, walls)
+        verdicts, failed = _judge(store, missing, asked, cache, walls)
+    except KeyboardInterrupt:
+        report.progress_line("")
+        there = sum(store.get(name) is not None for name in set(names.values()))
+        print(
+            f"stopped: {there} of {len(set(names.values()))} verdicts are kept in {report.as_typed(asked.out)}, and the same "
+            "command with --resume goes on from there.",
+            file=sys.stderr,
+        )
+        return 130
     found = known | verdicts
     per_student = {key: found[name] for key, name in names.items() if name in found}
     for t in klass.turned:
@@ -139,6 +152,38 @@ def _preflight(base: Path, folders: list[str], salt: str) -> None:
             )
         passed.parent.mkdir(parents=True, exist_ok=True)
         scaffold.write(passed, "")
+
+
+def _nothing_lost(store: Store, klass: Class) -> None:
+    """A gradebook is made of what came in: whoever resumes with the export of another week would lose the first one's."""
+    here = {(t.student, t.lab) for t in klass.turned}
+    gone = [
+        f"{student}: {lab}" for student, labs in store.index().items() for lab in labs if (student, lab) not in here
+    ]
+    if gone:
+        more = f" and {len(gone) - 3} more" if len(gone) > 3 else ""
+        raise LabError(
+            f"{store.folder} holds files that did not come in this time ({', '.join(gone[:3])}{more}), and --resume would "
+            "take their marks away.  Put all exports into one folder and grade that, or give another --out."
+        )
+
+
+def _rehearse(missing: dict[str, Job], asked: Request, cache: Path, walls: str) -> None:
+    """The solutions, judged as the class will be: where one fails, this machine or its sandbox is at fault."""
+    solutions = {
+        job.folder: replace(job, data=(Path(job.folder) / "solution.py").read_bytes()) for job in missing.values()
+    }
+    report.progress_line("trying the solutions the way the class will be graded …" if solutions else "")
+    with closing(_answers(solutions.values(), asked, cache, walls)) as answers:
+        for job, verdict, _, problem in answers:
+            bad = next((t for t in verdict.tasks if t.status != "passed"), None) if verdict else None
+            if bad or problem:
+                why = problem or " ".join(filter(None, (bad.status, bad.note, bad.claim, bad.got))) if bad else problem
+                raise LabError(
+                    f"Nothing was graded.  Where students' files run, the solution of lab {job.lab} itself fails"
+                    f"{f' {bad.task}' if bad else ''}: {why}.  `lab doctor` looks at the sandbox."
+                )
+    report.progress_line("")
 
 
 def _judge(

@@ -54,7 +54,7 @@ def write(
     by_student: dict[str, list[Mark]] = {}
     for mark in marks:
         by_student.setdefault(mark.student, []).append(mark)
-    marked = {m.lab for m in marks}
+    marked = {m.lab for m in marks if m.status != "open"}  # a column of nothing could overwrite what is there
     rules = [r for r in policy.rules.values() if r.lab.id in marked]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,11 @@ def _book(
         rows.append(asdict(mark) | {"how": how})
     return {
         "policy": policy.name,
-        "labs": [{"id": r.lab.id, "title": r.lab.title, "points": r.points} for r in policy.rules.values()],
+        "labs": [
+            {"id": r.lab.id, "title": r.lab.title, "points": r.points}
+            for r in policy.rules.values()
+            if r.lab.id in {m.lab for m in marks}
+        ],
         "students": [
             {"id": s.id, "name": s.name, "section": s.section, "folder": folder_name(s.id)} for s in klass.students
         ],

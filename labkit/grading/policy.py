@@ -6,7 +6,7 @@ may move to another lab, for the sum of a student's marks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -53,6 +53,11 @@ def check(policy: Policy, klass: Class) -> list[str]:
     return [str(e) for e in found]
 
 
+def restricted(policy: Policy, labs: Collection[str]) -> Policy:
+    """The same policy for these labs alone."""
+    return replace(policy, rules={i: rule for i, rule in policy.rules.items() if i in labs})
+
+
 def counting(policy: Policy, klass: Class) -> list[Rule]:
     """The labs that count for this class: those the policy lists, else those that somebody handed in."""
     handed_in = {t.lab for t in klass.turned}
@@ -70,12 +75,18 @@ def deadline(policy: Policy, student: Student, lab: str) -> datetime | None:
     return max(found, default=None)
 
 
-def marks(policy: Policy, klass: Class, verdicts: Mapping[tuple[str, str], Verdict]) -> list[Mark]:
+def marks(
+    policy: Policy, klass: Class, verdicts: Mapping[tuple[str, str], Verdict], now: datetime | None = None
+) -> list[Mark]:
     """The marks of each student for each lab that counts, in the order of the class and of the course.
 
-    An excused mark has 0 points of 0, so sums need no exceptions.  An optional lab that was not handed in has no mark.
+    A lab that was not handed in is *missing*, and costs its points, when its deadline has passed and files of others came
+    in; otherwise it is *open*, since an export may hold one week of many.  An open or excused mark has 0 points of 0, so
+    sums need no exceptions.  An optional lab that was not handed in has no mark.
     """
     check(policy, klass)
+    now = now or datetime.now(UTC)
+    came = {t.lab for t in klass.turned}
     turned = {(t.student, t.lab): t for t in klass.turned}
     refused: dict[str, list[Refusal]] = {}
     for r in klass.refused:
@@ -88,7 +99,7 @@ def marks(policy: Policy, klass: Class, verdicts: Mapping[tuple[str, str], Verdi
         for rule in rules:
             key = (student.id, rule.lab.id)
             case = _case(policy, student, rule, turned.get(key), verdicts.get(key), refused.get(student.id, []))
-            cases += [case] if case else []
+            cases += [_open(case, rule.lab.id in came, now)] if case else []
         made += _best(policy, _priced(policy, cases))
     return made
 
@@ -119,6 +130,14 @@ def _case(
         raise LabError(f"{turned.where}: the time it was handed in has no zone. This is a fault of the intake.")
     late = max(0.0, (turned.when.astimezone(UTC) - due).total_seconds()) if due else 0.0
     return _Case(rule, replace(mark, late=late), due, late)
+
+
+def _open(case: _Case, others_came: bool, now: datetime) -> _Case:
+    """A missing lab that costs nothing yet."""
+    if case.mark.status == "missing" and not (case.due and case.due < now and others_came):
+        why = "" if others_came else " Nobody's file for this lab came in."
+        case.mark = replace(case.mark, points=0.0, status="open", note=f"{case.mark.note}{why}")
+    return case
 
 
 def _share(policy: Policy, verdict: Verdict) -> float:
@@ -159,7 +178,7 @@ def _words(policy: Policy, late: float, slipped: int, off: float) -> str:
 def _best(policy: Policy, found: list[Mark]) -> list[Mark]:
     """Of each group the best marks stay; the others do not count.  Excused labs leave the group."""
     for group in policy.best:
-        mine = [m for m in found if m.lab in group.labs and m.status != "excused"]
+        mine = [m for m in found if m.lab in group.labs and m.status not in ("excused", "open")]
         ranked = sorted(mine, key=lambda m: -m.awarded)
         for mark in ranked[group.count :]:
             note = f"Not among the best {group.count} of {', '.join(group.labs)}, so it does not count."

@@ -32,7 +32,7 @@ def read(path: Path | None, labs: list[Lab]) -> Policy:
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as e:
-        raise LabError(f"{path.name}: the policy cannot be read: {e.strerror}.") from None
+        raise LabError(f"{path}: the policy cannot be read: {e.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as e:
         raise LabError(f"{path.name}: this is not TOML: {e}.") from None
     return _Reader(path.name, labs).policy(data)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
+import tempfile
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from pathlib import Path
 from labkit.catalog import LabError
 from labkit.grading.records import Verdict
 from labkit.grading.work import Job, Worker
+from labkit.kitchen import Gone
 
 Answer = tuple[Job, Verdict | None, bytes, str]  # the job, its verdict, the observations; or a sentence
 DEATHS = 2  # of a process over one job, until that job is given up
@@ -55,8 +57,12 @@ def judged(jobs: Iterable[Job], hands: int, cache: Path | None = None, walls: st
     for job in jobs:
         queue.add(job)
     total = sum(map(len, queue.waiting.values()))
+    if not total:
+        return
     deaths: dict[Job, int] = defaultdict(int)
-    free = [_start(cache, walls) for _ in range(min(hands, total))]
+    # Of this process: it outlives those that are ended in the middle of a file.
+    scratch = tempfile.TemporaryDirectory(prefix="lab-grade-", ignore_cleanup_errors=True)
+    free = [_start(cache, walls, scratch.name) for _ in range(min(hands, total))]
     busy: dict[Connection, _Hand] = {}
     try:
         while total:
@@ -81,7 +87,7 @@ def judged(jobs: Iterable[Job], hands: int, cache: Path | None = None, walls: st
                     free.append(hand)
                 else:
                     _end(hand)
-                    free.append(_start(cache, walls))
+                    free.append(_start(cache, walls, scratch.name))
                     deaths[job] += 1
                     if deaths[job] < DEATHS:
                         queue.add(job)
@@ -92,11 +98,12 @@ def judged(jobs: Iterable[Job], hands: int, cache: Path | None = None, walls: st
     finally:
         for hand in [*free, *busy.values()]:
             _end(hand)
+        scratch.cleanup()
 
 
-def _start(cache: Path | None, walls: str) -> _Hand:
+def _start(cache: Path | None, walls: str, scratch: str) -> _Hand:
     ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs, cache, walls))
+    process = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs, cache, walls, scratch))
     process.start()
     theirs.close()
     return _Hand(process, ours)
@@ -111,8 +118,9 @@ def _end(hand: _Hand) -> None:
     hand.process.join()
 
 
-def serve(pipe: Connection, cache: Path | None, walls: str) -> None:
-    """A process of the pool: judges what comes down the pipe until that is closed."""
+def serve(pipe: Connection, cache: Path | None, walls: str, scratch: str) -> None:
+    """A process of the pool: judges what comes down the pipe until that is closed.  Its files lie in `scratch`."""
+    tempfile.tempdir = scratch
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asked
     with Worker(cache, walls) as worker:
         while True:
@@ -122,7 +130,7 @@ def serve(pipe: Connection, cache: Path | None, walls: str) -> None:
                 return
             try:
                 answer: object = worker.judge(job)
-            except (LabError, OSError, RuntimeError) as e:
+            except (LabError, OSError, RuntimeError, Gone) as e:
                 answer = f"{type(e).__name__}: {e}"
             try:
                 pipe.send(answer)

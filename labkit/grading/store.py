@@ -32,8 +32,12 @@ class Store:
         self.verdicts, self.files = folder / "verdicts", folder / "files"
 
     @classmethod
-    def open(cls, folder: Path, salt: str, resume: bool) -> tuple[Store, str]:
-        """The store, and the salt of its run: the one given, the one that `resume` finds, or a new one."""
+    def open(cls, folder: Path, salt: str, resume: bool, secret: str = "") -> tuple[Store, str]:
+        """The store, and the salt of its run: the one given, the one that `resume` finds, or a new one.
+
+        `secret` is that of the variants, or "": one run has one, since with another every student has another lab.
+        """
+        secret = hashlib.sha256(f"secret {secret}".encode()).hexdigest()[:16] if secret else ""
         run = folder / RUN
         if run.is_file():
             if not resume:
@@ -47,6 +51,12 @@ class Store:
             if salt and salt != kept:
                 raise LabError(f"{folder} was graded with another --seed-salt; marks of two salts do not go together.")
             salt = kept
+            before = _read(run).get("secret", "")
+            if secret != before:
+                how = "with another secret" if secret and before else "without --vary" if secret else "with --vary"
+                raise LabError(
+                    f"{folder} was graded {how}: the same file would be judged as another lab.  Take another --out."
+                )
         elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise LabError(f"{folder} is not empty and holds no results.  Name a new folder with --out.")
         store = cls(folder)
@@ -55,7 +65,9 @@ class Store:
             for place in (store.verdicts, store.files):
                 place.mkdir(parents=True, exist_ok=True)
             scaffold.write(
-                run, json.dumps({"what": "results of lab grade", "version": 1, "salt": salt}, indent=1) + "\n"
+                run,
+                json.dumps({"what": "results of lab grade", "version": 1, "salt": salt, "secret": secret}, indent=1)
+                + "\n",
             )
         except OSError as e:
             raise LabError(f"Results cannot be written: {e.strerror}: {e.filename}.") from None

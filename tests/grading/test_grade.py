@@ -37,7 +37,8 @@ def here(monkeypatch):
     def answers(jobs, hands, cache=None, walls=""):
         with work.Worker(cache, walls) as worker:
             for job in jobs:
-                judged.append(job)
+                if job.data != (Path(job.folder) / "solution.py").read_bytes():  # that is the rehearsal
+                    judged.append(job)
                 yield job, *worker.judge(job), ""
 
     monkeypatch.setattr(pool, "judged", answers)
@@ -139,7 +140,7 @@ def test_resume_grades_only_what_is_new_and_what_was_cut_off(base, lab, tmp_path
     assert result(out, "new")["verdicts"]["99.1"]["tasks"][0]["status"] == "passed"
 
 
-def test_ctrl_c_in_the_middle_keeps_what_is_there(base, lab, tmp_path, here, no_walls, monkeypatch):
+def test_ctrl_c_in_the_middle_keeps_what_is_there(base, lab, tmp_path, here, no_walls, monkeypatch, capsys):
     files = {f"s{i}": written(lab, negate=str(i)) for i in range(4)}
     source, out = class_of(lab, tmp_path / "week", **files), tmp_path / "out"
     real = pool.judged
@@ -152,8 +153,8 @@ def test_ctrl_c_in_the_middle_keeps_what_is_there(base, lab, tmp_path, here, no_
 
     with monkeypatch.context() as patch:
         patch.setattr(pool, "judged", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            grade.main(base, Request(source, out))
+        assert grade.main(base, Request(source, out)) == 130
+    assert "stopped: 2 of 4 verdicts are kept in " in capsys.readouterr().err
     kept = {p: p.stat().st_mtime_ns for p in (out / "verdicts").glob("*.json")}
     assert len(kept) == 2
     here.clear()
@@ -174,6 +175,51 @@ def marked(mark):
         if mark.encode() in words and int(folder.name) != os.getpid():
             found.append((int(folder.name), words[:200]))
     return found
+
+
+def test_resume_with_the_export_of_another_week_is_refused(base, lab, tmp_path, here, no_walls):
+    first = class_of(lab, tmp_path / "first", **{f"s{i}": written(lab, negate=str(i)) for i in range(5)})
+    second = class_of(lab, tmp_path / "second", s0=written(lab, **RIGHT))
+    out = tmp_path / "out"
+    assert grade.main(base, Request(first, out)) == 0
+    before = (out / "gradebook.json").read_bytes()
+    with pytest.raises(LabError, match=r"did not come in this time \(s1: 99.1, s2: 99.1, s3: 99.1 and 1 more\)"):
+        grade.main(base, Request(second, out, resume=True))
+    assert (out / "gradebook.json").read_bytes() == before
+
+
+def test_a_run_keeps_to_one_secret_of_variants(base, lab, tmp_path, here, no_walls):
+    source = class_of(lab, tmp_path / "week", ada=written(lab, **RIGHT))
+    for secret, other, says in (("", "x", "without --vary"), ("x", "", "with --vary"), ("x", "y", "another secret")):
+        out = tmp_path / f"out-{secret}-{other}"
+        assert grade.main(base, Request(source, out, vary_secret=secret)) == 0
+        with pytest.raises(LabError, match=says):
+            grade.main(base, Request(source, out, vary_secret=other, resume=True))
+        assert grade.main(base, Request(source, out, vary_secret=secret, resume=True)) == 0
+        assert secret not in json.loads((out / "run.json").read_text()).values() or not secret
+
+
+def test_nobody_is_graded_where_the_solution_itself_fails(base, lab, tmp_path, here, no_walls, monkeypatch):
+    source, out = class_of(lab, tmp_path / "week", ada=written(lab, **RIGHT)), tmp_path / "out"
+    real = work.Worker.judge
+
+    def without_a_package(self, job):
+        lame = work.Job(job.lab, job.folder, b"import no_such_package_here\n" + job.data, job.salt, job.dials)
+        return real(self, lame)
+
+    monkeypatch.setattr(work.Worker, "judge", without_a_package)
+    with pytest.raises(LabError, match="the solution of lab 99.1 itself fails double: .*no_such_package_here"):
+        grade.main(base, Request(source, out))
+    assert here == []
+    assert not (out / "gradebook.json").exists()
+
+
+def test_one_lab_of_a_policy_of_many(base, lab, tmp_path, here, no_walls):
+    source, out = class_of(lab, tmp_path / "week", ada=written(lab, **RIGHT)), tmp_path / "out"
+    course = tmp_path / "course.toml"
+    course.write_text('[labs."99.1"]\n[labs."99.9"]\n')
+    with pytest.raises(LabError, match="no lab 99.9"):
+        grade.main(base, Request(source, out, policy=course, labs=["99.1"]))
 
 
 @pytest.mark.slow

@@ -377,8 +377,9 @@ def test_the_files_say_what_came_about(tmp_path, term):
     book = json.loads((tmp_path / "gradebook.json").read_text("utf-8"))
     assert [(m["student"], m["status"], m["awarded"]) for m in book["marks"]] == [
         ("S1", "graded", 6),
-        ("S2", "missing", 0),
+        ("S2", "open", 0),
     ]
+    assert [row["id"] for row in book["labs"]] == ["4.1"]
     assert book["marks"][0]["how"]["handed_in"] == "2027-01-01T00:00:00+00:00"
     assert book["marks"][0]["how"]["tasks"] == {
         "t": {"status": "passed", "earned": 6, "points": 6},

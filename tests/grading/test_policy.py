@@ -57,8 +57,8 @@ def test_without_a_file_it_is_practice_credit():
     assert [(m.student, m.lab, m.points, m.earned, m.awarded, m.status, m.note) for m in found] == [
         ("ada", "1.1", 10, 7, 7, "graded", ""),
         ("ada", "1.3", 4, 4, 4, "graded", ""),
-        ("bo", "1.1", 10, 0, 0, "missing", "Nothing was handed in."),
-        ("bo", "1.3", 4, 0, 0, "missing", "Nothing was handed in."),
+        ("bo", "1.1", 0, 0, 0, "open", "Nothing was handed in."),
+        ("bo", "1.3", 0, 0, 0, "open", "Nothing was handed in."),
     ]  # nobody handed in 1.2, so it does not count
 
 
@@ -67,11 +67,38 @@ def test_nobody_and_nothing():
     assert policy.marks(policy.read(None, LABS), Class([ADA], []), {}) == []
 
 
-def test_listed_labs_count_even_when_nobody_handed_them_in(tmp_path):
-    found = policy.marks(
-        read(tmp_path, '[labs."1.2"]\n'), Class([ADA], [handed(None)]), {("ada", "1.1"): verdict("1.1")}
-    )
-    assert [(m.lab, m.status) for m in found] == [("1.2", "missing")]
+def test_a_listed_lab_of_which_nothing_came_in_is_open_whatever_the_deadline(tmp_path):
+    text = 'zone = "UTC"\n[labs."1.2"]\ndue = 2020-02-01T12:00:00\n'
+    found = policy.marks(read(tmp_path, text), Class([ADA], [handed(None)]), {("ada", "1.1"): verdict("1.1")})
+    assert [(m.lab, m.status, m.points) for m in found] == [("1.2", "open", 0)]
+    assert found[0].note == "Nothing was handed in. Nobody's file for this lab came in."
+
+
+@pytest.mark.parametrize(
+    ("now", "extension", "status", "points"),
+    [
+        (DUE - timedelta(seconds=1), "", "open", 0),
+        (DUE, "", "open", 0),
+        (DUE + timedelta(seconds=1), "", "missing", 10),
+        (DUE + timedelta(days=2), '[[extension]]\nstudent = "bo"\ndays = 3\n', "open", 0),
+        (DUE + timedelta(days=4), '[[extension]]\nstudent = "bo"\ndays = 3\n', "missing", 10),
+    ],
+)
+def test_who_hands_in_nothing_loses_the_points_when_the_own_deadline_has_passed(
+    tmp_path, now, extension, status, points
+):
+    klass = Class([ADA, BO], [handed(DUE - timedelta(days=1))])
+    found = policy.marks(read(tmp_path, DEADLINE + extension), klass, {("ada", "1.1"): verdict("1.1")}, now)
+    assert [(m.student, m.status, m.points, m.awarded) for m in found] == [
+        ("ada", "graded", 10, 10),
+        ("bo", status, points, 0),
+    ]
+
+
+def test_a_policy_is_restricted_to_some_labs(tmp_path):
+    p = read(tmp_path, '[labs."1.1"]\n[labs."1.3"]\n')
+    assert list(policy.restricted(p, {"1.3", "1.2"}).rules) == ["1.3"]
+    assert list(p.rules) == ["1.1", "1.3"]
 
 
 def test_an_optional_lab_counts_for_those_who_hand_it_in(tmp_path):
@@ -191,7 +218,7 @@ def test_an_excused_lab_has_no_points_to_sum(tmp_path):
     found = policy.marks(p, klass, {("ada", "1.1"): verdict("1.1")})
     assert [(m.student, m.lab, m.status, m.points) for m in found] == [
         ("ada", "1.1", "excused", 0),
-        ("ada", "1.2", "missing", 10),
+        ("ada", "1.2", "open", 0),
         ("bo", "1.1", "excused", 0),
         ("bo", "1.2", "excused", 0),
     ]
@@ -202,8 +229,8 @@ def test_refused_is_not_missing(tmp_path):
     klass = Class([ADA, BO], [], [Refusal("ada", "ada/lab-01-y/lab.py", "too-large", "It is too large.")])
     found = {(m.student, m.lab): (m.status, m.note) for m in policy.marks(p, klass, {})}
     assert found["ada", "1.1"] == ("refused", "It is too large.")
-    assert found["ada", "1.2"][0] == "missing"  # the path names the other lab
-    assert found["bo", "1.1"][0] == "missing"
+    assert found["ada", "1.2"][0] == "open"  # the path names the other lab
+    assert found["bo", "1.1"][0] == "open"
     klass.refused = [Refusal("ada", "ada.zip", "bomb", "It is a bomb.")]
     assert {m.status for m in policy.marks(p, klass, {}) if m.student == "ada"} == {"refused"}  # could have held both
 
@@ -212,9 +239,9 @@ def test_refused_is_not_missing(tmp_path):
     ("reason", "note"), [("superseded", "Nothing was handed in."), ("untouched", "says"), ("nothing-found", "says")]
 )
 def test_what_is_no_work_or_only_a_note_is_missing(tmp_path, reason, note):
-    klass = Class([ADA], [], [Refusal("ada", "ada.zip", reason, "says")])
-    (mark,) = policy.marks(read(tmp_path, '[labs."1.1"]\n'), klass, {})
-    assert (mark.status, mark.note) == ("missing", note)
+    klass = Class([ADA, BO], [handed(DUE, "bo")], [Refusal("ada", "ada.zip", reason, "says")])
+    marks = policy.marks(read(tmp_path, DEADLINE), klass, {("bo", "1.1"): verdict("1.1")}, DUE + timedelta(days=1))
+    assert [(m.status, m.note) for m in marks] == [("missing", note), ("graded", "")]
 
 
 def test_handed_in_without_a_verdict_is_not_missing():
@@ -335,7 +362,7 @@ def test_the_best_of_a_group_count(tmp_path):
         ("graded", 10, 5),
     ]
     assert "best 2" in ada["1.1"].note
-    assert [m.status for m in found if m.student == "bo"] == ["missing", "missing", "excused"]
+    assert [m.status for m in found if m.student == "bo"] == ["open", "open", "open"]
 
 
 def test_an_excused_lab_leaves_its_group(tmp_path):
@@ -364,7 +391,7 @@ def test_without_a_roster_who_has_not_handed_in_is_only_mentioned(tmp_path):
     p = read(tmp_path, '[labs."1.1"]\n[[extension]]\nstudent = "late"\ndays = 1\n')
     klass = Class([Student("ada")], [])
     assert [("no student late" in says) for says in policy.check(p, klass)] == [True]
-    assert [m.status for m in policy.marks(p, klass, {})] == ["missing"]
+    assert [m.status for m in policy.marks(p, klass, {})] == ["open"]
     assert policy.check(policy.read(None, LABS), klass) == []
 
 
