@@ -22,6 +22,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
+from labkit import operators
+
 ANSWERS = ("solution", "mistakes", "equivalents", "test_lab")
 
 
@@ -122,6 +124,8 @@ def watch(names: Iterable[str], folder: Path | None = None, files: Mapping[str, 
         elif (function := _trap(owner, attribute, name)) is not None:
             held[name, attribute] = function
     _trap_other_names(held)
+    if functions := [name for name, _ in held if name.startswith("torch.")]:
+        operators.close(functions, _refuse)
     if packages:
         sys.meta_path.insert(0, _NoPackage(packages))
         for loaded in list(sys.modules):
@@ -162,11 +166,12 @@ def _resolve(name: str) -> tuple[Any, str]:
     return owner, rest[-1]
 
 
-def _refusal(name: str) -> Callable[..., NoReturn]:
-    def refuse(*_: Any, **__: Any) -> NoReturn:
-        raise Forbidden(name)
+def _refuse(name: str) -> NoReturn:
+    raise Forbidden(name)
 
-    return refuse
+
+def _refusal(name: str) -> Callable[..., NoReturn]:
+    return lambda *_, **__: _refuse(name)
 
 
 def _trap(owner: Any, attribute: str, name: str) -> Any:

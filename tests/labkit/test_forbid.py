@@ -142,6 +142,32 @@ def test_a_function_is_a_trap(child, name):
     assert out == [name, name, "allowed", name]
 
 
+def test_the_operators_below_a_function_are_not_found_and_torch_finds_them(child):
+    out = child(
+        """
+        import torch
+        ready = torch.ops.aten._softmax.default  # found before: that is no way round it
+        forbid.watch(["torch.softmax", "torch.bmm"])
+        def said(f):
+            try:
+                print(f"{f().ndim}-dimensional")
+            except forbid.Forbidden as e:
+                print(e)
+        x = torch.ones(2, 3, 3)
+        said(lambda: torch.ops.aten.softmax.int(x, -1))
+        said(lambda: torch.ops.aten._softmax(x, -1, False))
+        said(lambda: torch._C._jit_get_operation("aten::bmm")[0](x, x))
+        said(lambda: torch.ops.aten.matmul(x, x))
+        said(lambda: torch.ops.aten.baddbmm(x, x, x))
+        said(lambda: torch.nn.functional.cross_entropy(x, x))
+        import torch._decomp
+        said(lambda: torch.einsum("bij,bjk->bik", x, x))
+        """
+    )
+    three = "3-dimensional"
+    assert out == ["torch.softmax", "torch.softmax", "torch.bmm", three, three, "0-dimensional", three]
+
+
 def test_a_class_is_a_trap_and_stays_a_class(child):
     out = child(
         f"""

@@ -29,13 +29,8 @@ KNOWN_GAPS = {  # forger: (what it may earn, why)
         {"attention"},
         "the judge runs as the same user: /proc/PID/mem holds its spec's source",
     ),
-    "lies_to_the_probes": (
-        {"attention_loops", "attention_tiled"},
-        "right by value; what a probe measures may be forged",
-    ),
-    "below_the_name": ({"attention"}, "a forbidden function has as many other names as torch has operators beneath it"),
 }
-STILL_OPEN = {"lies_to_the_probes", "below_the_name"}  # in the sandbox, too: they stay within the lab's own process
+STILL_OPEN: set[str] = set()  # in the sandbox, too
 
 
 @pytest.fixture(scope="module")
