@@ -94,8 +94,12 @@ class Lab:
     def modules(self) -> list[str]:
         """What the lab and its probes import at their top: worth importing once, before processes are forked."""
         found = [m for path in (self.outline, self.file("test_lab.py")) for m in _imports(path)]
-        blocked = {n for t in self.tasks for n in t.forbidden}
-        return [m for m in dict.fromkeys(found) if not any(m == b or m.startswith(b + ".") for b in blocked)]
+        return [m for m in dict.fromkeys(found) if not any(m == b or m.startswith(b + ".") for b in self.forbidden)]
+
+    @cached_property
+    def forbidden(self) -> list[str]:
+        """What any of its tasks forbids."""
+        return list(dict.fromkeys(name for t in self.tasks for name in t.forbidden))
 
 
 def _imports(path: Path) -> list[str]:

@@ -1,7 +1,7 @@
 """The lab's side of the pipe: loads one file, answers calls with plain values, and knows nothing of the spec.
 
-Started by `labkit.kitchen` in one of two ways: `python -m labkit.child fork FD` is a parent that imports what labs need,
-never computes, and forks a fresh process for each run; `python -m labkit.child fresh PORT` is one run by itself, for
+Started by `labkit.kitchen` in one of two ways: `python -m labkit.child fork FD NAMES MODULES…` is a parent that imports what labs need,
+never computes, and forks a fresh process for each run; `python -m labkit.child fresh PORT NAMES MODULES…` is one run by itself, for
 systems without fork.  Graded runs are in jail: `fork-locked` and `fresh-locked` limit each run (`labkit.jail`), and
 `fork-sandboxed` knows besides that it has a sandbox to itself (`labkit.sandbox`).
 Requests: load · seed · swap · get · call · invoke (get and call in one) · probe.
@@ -174,8 +174,7 @@ def limit() -> None:
         import resource
     except ImportError:  # Windows
         return
-    with open("/proc/self/status") if os.path.exists("/proc/self/status") else open(os.devnull) as status:
-        held = next((int(line.split()[1]) << 10 for line in status if line.startswith("VmData")), 1 << 30)
+    held = _held()
     for what, amount in (
         (resource.RLIMIT_DATA, held + MEMORY),
         (resource.RLIMIT_FSIZE, FILE),
@@ -184,6 +183,13 @@ def limit() -> None:
         hard = resource.getrlimit(what)[1]  # may be lower already, and cannot be raised
         amount = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
         resource.setrlimit(what, (amount, amount))
+
+
+@functools.cache  # what was imported before a fork is not counted again after it
+def _held() -> int:
+    """Bytes of data that this process has already."""
+    with open("/proc/self/status") if os.path.exists("/proc/self/status") else open(os.devnull) as status:
+        return next((int(line.split()[1]) << 10 for line in status if line.startswith("VmData")), 1 << 30)
 
 
 def one_run(sock: socket.socket, locked: bool = False) -> None:
@@ -204,8 +210,11 @@ def one_run(sock: socket.socket, locked: bool = False) -> None:
         os._exit(0)
 
 
-def warm_up(modules: list[str]) -> None:
-    """Imports what the lab will import, so that each fork has it for nothing.  What is missing, the lab will report."""
+def warm_up(modules: list[str], forbidden: list[str]) -> None:
+    """Imports what the lab will import, so that each fork has it for nothing, and finds what it may not have.
+
+    What is missing, the lab will report.
+    """
     for name in modules:
         try:
             importlib.import_module(name)
@@ -217,17 +226,21 @@ def warm_up(modules: list[str]) -> None:
         if given in sys.modules:
             importlib.import_module(name)
             _code_of(name)
+    forbid.prepare(forbidden)
+    _held()
     gc.freeze()  # forks then share these pages
 
 
-def fork_server(control: socket.socket, modules: list[str], locked: bool = False, alone: bool = False) -> None:
+def fork_server(
+    control: socket.socket, modules: list[str], forbidden: list[str], locked: bool = False, alone: bool = False
+) -> None:
     """Answers requests until the judge hangs up.
 
     `fork` (two descriptors come along: channel and output) with a pid · `wait PID` with [its exit status, whether
     nothing is left of it] · `kill PID` and `poke PID` with whether it was there.  `alone`: nothing else runs in this
     sandbox, so what a run leaves running can be ended without asking whose it is.
     """
-    warm_up(modules)
+    warm_up(modules, forbidden)
     if locked:
         jail.hide_memory()
     given: frozenset[str] = frozenset()
@@ -318,16 +331,17 @@ def _end_with_the_judge(lifeline: int) -> None:
 
 
 def main(argv: list[str]) -> None:
-    how, where, *modules = argv
+    how, where, names, *modules = argv
+    forbidden = names.split(",") if names else []
     locked = not how.endswith(("fork", "fresh"))
     if how.startswith("fork"):
-        fork_server(socket.socket(fileno=int(where)), modules, locked, alone=how == "fork-sandboxed")
+        fork_server(socket.socket(fileno=int(where)), modules, forbidden, locked, alone=how == "fork-sandboxed")
         return
     token = sys.stdin.readline().strip()
     threading.Thread(target=_end_with_the_judge, args=(os.dup(0),), daemon=True).start()
     sock = socket.create_connection(("127.0.0.1", int(where)))
     sock.sendall(token.encode())
-    warm_up(modules)
+    warm_up(modules, forbidden)
     wire.send(sock, wire.dumps("ready"))
     one_run(sock, locked)
 

@@ -5,8 +5,9 @@
                 sees of each known mistake on the practice seed, as inert data, so that `lab check` can still name them
     course.json what it was made of, and the list of its files; only what has one is ever written over
 
-Two builds of the same labs on the same versions are the same bytes.  Before anything is put in place, every file is
-searched for lines of the answers: a copy of a solution that lies about in a lab's folder stops the build.
+Two builds of the same labs on the same versions are the same bytes, but for mistakes that draw without a seed, and for
+what a busy machine made too slow.  Before anything is put in place, every file is searched for lines of the answers: a
+copy of a solution that lies about in a lab's folder stops the build.
 Does not: keep a secret.  llmcore holds implementations, and the curriculum is public.
 """
 
@@ -31,7 +32,7 @@ ROOT_FILES = ("LICENSE", "Makefile", "pyproject.toml", ".gitignore")
 ROOMS = ("labkit", "llmcore")
 PHASES = ("parts.toml", "tower.toml")  # of phases/ itself; the certificates there list the mistakes
 MADE = ("__pycache__", "artifacts")  # by running labs, never part of one
-REMADE = (*ANSWERS, "lab.py", "lab.toml", "dials.toml")  # of a lab: left out, or written otherwise
+REMADE = (*ANSWERS, "lab.py", "lab.toml", "dials.toml", "trace.py")  # of a lab: left out, or written otherwise
 TELLING = 24  # a line of an answer with fewer characters than this may stand anywhere: `return out`
 
 
@@ -48,9 +49,8 @@ def add_options(sub: argparse.ArgumentParser) -> None:
 def main(base: Path, out: Path, ids: list[str], title: str = "The course", force: bool = False, jobs: int = 1) -> int:
     """`lab course build`: 0 when the repository is there."""
     made = build(base, out, ids, title, force, jobs)
-    print(
-        f"{report.as_typed(out)}: {made} files.  No line of an answer stands in them; llmcore and the specs stay readable."
-    )
+    print(f"{report.as_typed(out)}: {made} files, without a copy of an answer.  llmcore, the specs and what later labs")
+    print("bring along stay readable, and have lines in common with answers.")
     print(f"To publish it: cd {report.as_typed(out)} && git init && git add . && git commit -m Course")
     return 0
 
@@ -99,7 +99,7 @@ def _earlier(out: Path, force: bool) -> list[str]:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return []
     try:
-        files = json.loads((out / COURSE).read_text(encoding="utf-8"))["files"]
+        files: list[str] = json.loads((out / COURSE).read_text(encoding="utf-8"))["files"]
         if not all(isinstance(f, str) and not Path(f).is_absolute() and ".." not in Path(f).parts for f in files):
             raise ValueError
     except (OSError, ValueError, KeyError, TypeError):

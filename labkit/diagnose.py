@@ -136,11 +136,12 @@ def _stored(path: Path) -> dict[str, Observation] | None:
 
 
 def _observations(rows: Any) -> dict[str, Observation]:
-    return {name: Observation(read(records), unfinished=unfinished) for name, records, unfinished in rows}
+    return {name: Observation(read(wire.loads(records)), unfinished=unfinished) for name, records, unfinished in rows}
 
 
 def _rows(found: dict[str, Observation]) -> list[Any]:
-    return [[name, written(seen, seen.records), seen.unfinished] for name, seen in found.items()]
+    """Each mistake is a message in itself: what a message may hold is meant for one of them."""
+    return [[name, wire.dumps(written(seen, seen.records)), seen.unfinished] for name, seen in found.items()]
 
 
 def written(seen: Observation, keys: Iterable[Key]) -> list[Any]:

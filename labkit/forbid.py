@@ -18,6 +18,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -116,23 +117,51 @@ def watch(names: Iterable[str], folder: Path | None = None, files: Mapping[str, 
     With a lab's folder, also to open its answers, the repository's history, and a forbidden package's `files` (folders by
     name, as `folders` finds them).
     """
-    packages, held = [], {}
-    for name in names:
-        owner, attribute = _resolve(name)
-        if owner is None:
-            packages.append(name)
-        elif (function := _trap(owner, attribute, name)) is not None:
-            held[name, attribute] = function
-    _trap_other_names(held)
-    if functions := [name for name, _ in held if name.startswith("torch.")]:
+    found = [_look(name) for name in names]
+    for seen in found:
+        if seen.attribute:
+            _trap(seen)
+    if functions := [f.name for f in found if f.attribute and f.name.startswith("torch.")]:
         operators.close(functions, _refuse)
+    packages = [f.name for f in found if not f.attribute]
     if packages:
         sys.meta_path.insert(0, _NoPackage(packages))
-        for loaded in list(sys.modules):
-            if any(loaded == p or loaded.startswith(p + ".") for p in packages):
-                del sys.modules[loaded]
+        for loaded in (module for f in found for module in f.loaded):
+            sys.modules.pop(loaded, None)
     if folder is not None:
         sys.addaudithook(_guard(folder, [place for name in packages for place in files.get(name, ())]))
+
+
+def prepare(names: Iterable[str]) -> None:
+    """Looks for the names in all that is imported by now, so that a process forked from this one need not.
+
+    Looking at a thousand modules has a fork copy the pages that they lie on, which takes longer than the looking.
+    """
+    for name in names:
+        _look(name)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Where a forbidden name is: a function's or class's owner and the modules that show it; a package's loaded modules."""
+
+    name: str
+    owner: Any = None
+    attribute: str = ""  # "" for a package
+    holders: tuple[ModuleType, ...] = ()
+    loaded: tuple[str, ...] = ()
+
+
+@functools.cache
+def _look(name: str) -> _Seen:
+    owner, attribute = _resolve(name)
+    if owner is None:
+        return _Seen(name, loaded=tuple(m for m in sys.modules if m == name or m.startswith(f"{name}.")))
+    held, top = getattr(owner, attribute), name.split(".")[0]
+    modules = [m for other, m in list(sys.modules.items()) if other.split(".")[0] == top]
+    # its other names: torch.nn.functional shows what torch._C holds
+    shown = tuple(m for m in modules if getattr(m, "__dict__", {}).get(attribute) is held)
+    return _Seen(name, owner, attribute, shown)
 
 
 @functools.cache
@@ -174,24 +203,14 @@ def _refusal(name: str) -> Callable[..., NoReturn]:
     return lambda *_, **__: _refuse(name)
 
 
-def _trap(owner: Any, attribute: str, name: str) -> Any:
-    """Has a call of it raise `Forbidden`; the function that was there, or None for a class."""
-    held = getattr(owner, attribute)
+def _trap(seen: _Seen) -> None:
+    held = getattr(seen.owner, seen.attribute)
     if isinstance(held, type):
         with contextlib.suppress(TypeError):  # one written in C takes nothing
-            held.__init__ = _refusal(name)  # type: ignore[misc]  # it stays a class: isinstance and subclasses still work
-            return None
-    setattr(owner, attribute, _refusal(name))
-    return held
-
-
-def _trap_other_names(held: dict[tuple[str, str], Any]) -> None:
-    """The other names of functions that were trapped: torch.nn.functional shows what torch._C holds."""
-    for other, module in list(sys.modules.items()):  # one look at each: a fork copies each page it looks at
-        names = getattr(module, "__dict__", {})
-        for (name, attribute), function in held.items():
-            if names.get(attribute) is function and other.split(".")[0] == name.split(".")[0]:
-                setattr(module, attribute, _refusal(name))
+            held.__init__ = _refusal(seen.name)  # type: ignore[misc]  # it stays a class: isinstance and subclasses still work
+            return
+    for place in (seen.owner, *seen.holders):
+        setattr(place, seen.attribute, _refusal(seen.name))
 
 
 class _NoPackage(importlib.abc.MetaPathFinder):

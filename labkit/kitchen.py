@@ -38,9 +38,13 @@ class Kitchen:
         fork: bool = sys.platform == "linux",
         locked: bool = False,
         hidden: Iterable[str] | None = None,
+        forbidden: Iterable[str] = (),
     ) -> None:
-        """`locked`: for files of strangers.  `hidden`: packages that are not to be there; given, it takes a sandbox."""
-        self.modules = list(modules)
+        """`locked`: for files of strangers.  `hidden`: packages that are not to be there; given, it takes a sandbox.
+
+        `forbidden`: names that boxes will be told to forbid, so that they are looked for once and not in each.
+        """
+        self._imports = [",".join(forbidden), *modules]
         self._locked, self._hidden = locked, None if hidden is None else list(hidden)
         self._safe = ["-P"] * locked  # a random.py in the folder of the moment is then nobody's module
         self._talk = threading.RLock()
@@ -123,7 +127,7 @@ class Kitchen:
     def _start_server(self) -> None:
         ours, theirs = socket.socketpair()
         how = "fork" if not self._locked else "fork-locked" if self._hidden is None else "fork-sandboxed"
-        command = [sys.executable, *self._safe, "-m", "labkit.child", how, str(theirs.fileno()), *self.modules]
+        command = [sys.executable, *self._safe, "-m", "labkit.child", how, str(theirs.fileno()), *self._imports]
         nowhere = subprocess.DEVNULL
         output = None if self._hidden is None else nowhere  # what the sandbox holds open, a lab in it could look at
         if self._hidden is not None:
@@ -207,7 +211,7 @@ class Kitchen:
                 "labkit.child",
                 how,
                 str(door.getsockname()[1]),
-                *self.modules,
+                *self._imports,
             ]
             run = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

@@ -14,14 +14,15 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from labkit import catalog, report, runner, sandbox, variants
+from labkit import catalog, report, runner, sandbox
 from labkit.catalog import Lab, LabError, Task
 from labkit.grading.markup import clean, count, document, esc
 from labkit.grading.store import Store
-from labkit.oral_questions import Block, Desk, Question, change, difference, prediction
+from labkit.oral_questions import Block, Desk, Question, change, difference, prediction, verdict
 from labkit.runner import Spec
 
-KINDS = (difference, prediction, change)
+KINDS = (difference, prediction, change, verdict)  # the last where one of the others cannot be made
+MOST = 3
 ADVICE = "Ten minutes, no computer. Explain as you go: the reasons count for more than the numbers."
 MARKING = (
     "Every key was computed by running the code. An answer with other words or another input can be as good: "
@@ -52,7 +53,7 @@ def main(base: Path, lab_id: str, student: str, file: Path | None, results: Path
             data = file.read_bytes()
         except OSError as e:
             raise LabError(f"{file} cannot be read: {e.strerror}.") from None
-    variants.mistakes(lab)  # a course's repository has none, and says so before anything runs
+    lab.file("mistakes.py")  # a course's repository has none, and says so before anything runs
     if why := sandbox.trouble():
         print(f"{why[:1].upper()}{why[1:]}. Then {sandbox.LIMITS}", file=sys.stderr)
     questions = make(lab, data, student, base / ".lab" / "cache")
@@ -95,7 +96,7 @@ def make(lab: Lab, data: bytes, student: str, cache: Path | None = None) -> list
             raise LabError(f"This file passes no task of lab {lab.id}, so there is no working code in it to ask about.")
         made: list[Question] = []
         kinds = [*KINDS]
-        while kinds and len(made) < len(KINDS):  # a kind that the file gives nothing for is replaced by another
+        while kinds and len(made) < MOST:  # a kind that the file gives nothing for is replaced by another
             kind = kinds.pop(0)
             seen = {(q.task, q.kind) for q in made}
             for task in _order(passed, {q.task for q in made}, rng):
@@ -106,7 +107,17 @@ def make(lab: Lab, data: bytes, student: str, cache: Path | None = None) -> list
                     break
     if not made:
         raise LabError(f"No question of lab {lab.id} could be made from this file: none of its mistakes fits its code.")
-    return made
+    return _once(made)
+
+
+def _once(questions: list[Question]) -> list[Question]:
+    """The same code of the student's is printed once."""
+    under: dict[str, int] = {}
+    for i, q in enumerate(questions, 1):
+        (_, head), (_, code), *rest = q.ask
+        if (first := under.setdefault(code, i)) < i:
+            q.ask = [("text", f"{head.removesuffix(':')}, as under question {first}."), *rest]
+    return questions
 
 
 def _order(tasks: Sequence[Task], used: set[str], rng: random.Random) -> list[Task]:
@@ -129,7 +140,7 @@ def _handed_in(lab: Lab, results: Path, student: str) -> tuple[Lab, bytes]:
 
 
 def _short(questions: Sequence[Question]) -> str:
-    missing = len(KINDS) - len(questions)
+    missing = MOST - len(questions)
     return f" Of three questions {count(missing, 'was', 'were')} not possible on this file." if missing else ""
 
 
@@ -150,7 +161,8 @@ def html(title: str, words: str, parts: Sequence[list[Block]], questions: Sequen
         body.append(f"<section><h2>{i}. {esc(q.task)}</h2>\n")
         for kind, text in blocks:
             safe = "\n".join(esc(s) for s in text.split("\n"))
-            body.append(f"<pre><code>{safe}</code></pre>\n" if kind == "code" else f"<p>{safe}</p>\n")
+            words = re.sub("`([^`]+)`", r"<code>\1</code>", safe)
+            body.append(f"<pre><code>{safe}</code></pre>\n" if kind == "code" else f"<p>{words}</p>\n")
         body.append("</section>\n")
     return document(title, "".join(body), "Made by lab oral.")
 

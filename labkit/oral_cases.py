@@ -1,31 +1,33 @@
-"""The smallest input on which a mistake and the student's file differ, found by running both, and how it is written.
+"""The smallest input on which a mistake and the student's file differ, found by running both.
 
 The student's file runs behind the pipe in the locked kitchen; the reference and the mistake run in the trusted one.
-A case counts only where the reference gives what the student's file gives: what nobody defined is no question.
+A case counts only where the reference and all equivalents give what the student's file gives: where right versions
+differ, nobody defined what is right, and that is no question.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from labkit import runner, values
+from labkit import runner, values, variants
 from labkit.catalog import Lab, Task
 from labkit.kitchen import Kitchen
+from labkit.oral_words import LONG, arrays, leaves, parts, readable, written
 from labkit.remote import Box, Call, Failed
-from labkit.repro import slice_of, statement
+from labkit.repro import slice_of
 from labkit.runner import Spec, observe
-from labkit.shrink import Arguments, pack, replay, smaller_cases
+from labkit.shrink import Arguments, replay, smaller_cases
 from labkit.variants import Variant
 
-SEEDS, STARTS, STEPS = 3, 2, 200  # how much is tried: seeds, failing checks, things to take away
-LONG = 390  # characters of a case or an answer that somebody takes in within minutes
+SEEDS, STARTS, STEPS = 3, 2, 300  # how much is tried: seeds, failing checks, things to take away
+HOPE = 80  # after so many of them a case must be one that can be asked about
 BROKEN = (Failed, KeyError, TypeError, AttributeError, IndexError)  # a case cut too far, or a mistake that goes wrong
 
 
@@ -56,6 +58,7 @@ def smallest(
 
     None when there is none of one or more calls that one can read.
     """
+    equals = [e for e in variants.equivalents(pots.spec.lab) if e.of == mistake.of]
     starts: list[tuple[int, int, list[Call], int]] = []
     for seed in range(SEEDS):
         box = pots.trusted.box()
@@ -70,46 +73,60 @@ def smallest(
                 starts.append((cost, len(starts), calls, runner.seed_of(key[0], seed)))
     for _, _, calls, seed in sorted(starts, key=lambda s: s[:2])[:STARTS]:
         with ExitStack() as stack:
-            boxes = [pots.locked.box(), pots.trusted.box(), pots.trusted.box()]
+            boxes = [pots.locked.box(), *(pots.trusted.box() for _ in range(2 + len(equals)))]
             for box in boxes:
                 stack.callback(box.close)
             try:
                 boxes[0].load(pots.file, task.forbidden, pots.spec.lab.folder)
                 boxes[1].load(pots.spec.lab.file("solution.py"))
-                mistake.setup(boxes[2])
+                for box, version in zip(boxes[2:], [mistake, *equals], strict=True):
+                    version.setup(box)
             except Failed:
                 continue
-            if (found := _shrunk(boxes, calls, seed, worth)) and len(written(pots.spec.lab, found)) <= LONG:
+            if found := _shrunk(pots.spec.lab, boxes, calls, seed, worth):
                 return found
     return None
 
 
-def _shrunk(boxes: list[Box], calls: list[Call], seed: int, worth: Callable[[Any], bool]) -> Case | None:
+def _shrunk(lab: Lab, boxes: list[Box], calls: list[Call], seed: int, worth: Callable[[Any], bool]) -> Case | None:
+    """What is too long to read or not `worth` it may become so on the way; what once was good stays good."""
     arguments: Arguments = [c.arguments if c.data else ([], {}) for c in calls]
-    best = _differ(boxes, calls, arguments, seed, worth)
-    steps, progress = 0, best is not None
-    while best and progress:
-        progress = False
-        everything = [(best.calls, smaller) for smaller in smaller_arrays(best.arguments)]
-        for fewer, candidate in [*everything, *smaller_cases(best.calls, best.arguments)]:
-            steps += 1
-            if steps > STEPS or any(box.over for box in boxes):
-                return best
-            if found := _differ(boxes, fewer, candidate, seed, worth):
-                best, progress = found, True
-                break
-    return best
+    if (best := _differ(boxes[:3], calls, arguments, seed)) is None:
+        return None
+    # what an equivalent does in another way here, in another type say, would keep it from agreeing anywhere
+    boxes = [*boxes[:3], *(b for b in boxes[3:] if _agrees(b, best, seed))]
+    usual = _unbounded(best.mine)
+
+    def good(case: Case) -> bool:  # nothing that became infinite: there the input is one that nobody defined
+        fit = _unbounded(case.mine) <= usual and readable(case.mine) and worth(case.mine)
+        return fit and len(written(lab, case.calls, case.arguments)) <= LONG
+
+    at, progress = 0, False
+    for step in range(STEPS):
+        if step == HOPE and not good(best):
+            break
+        smaller = ((best.calls, less) for less in smaller_arrays(best.arguments))
+        candidates = itertools.chain(smaller, smaller_cases(best.calls, best.arguments))
+        candidate = next(itertools.islice(candidates, at, None), None)
+        if any(box.over for box in boxes) or (candidate is None and not progress):
+            break
+        if candidate is None:
+            at, progress = 0, False
+        elif (found := _differ(boxes, *candidate, seed)) and (good(found) or not good(best)):
+            best, progress = found, True
+        else:
+            at += 1
+    # what a draw decides, nobody can say
+    return best if good(best) and _agrees(boxes[0], best, seed + 1) else None
 
 
-def _differ(
-    boxes: list[Box], calls: list[Call], arguments: Arguments, seed: int, worth: Callable[[Any], bool]
-) -> Case | None:
-    mine, right, wrong = boxes
+def _differ(boxes: list[Box], calls: list[Call], arguments: Arguments, seed: int) -> Case | None:
+    mine, right, wrong, *equals = boxes
     try:
-        got, want = (values.plain(replay(box, calls, arguments, seed)) for box in (mine, right))
+        got = values.plain(replay(mine, calls, arguments, seed))
     except BROKEN:
         return None
-    if not values.close(got, want) or not _readable(got) or not worth(got):
+    if not all(_agrees(box, Case(calls, arguments, got, None), seed) for box in (right, *equals)):
         return None
     try:
         other = values.plain(replay(wrong, calls, arguments, seed))
@@ -118,31 +135,41 @@ def _differ(
     return Case(calls, arguments, got, other) if not values.close(other, got) else None
 
 
+def _agrees(box: Box, case: Case, seed: int) -> bool:
+    try:
+        return values.close(values.plain(replay(box, case.calls, case.arguments, seed)), case.mine)
+    except BROKEN:
+        return False
+
+
+def _unbounded(x: Any) -> set[str]:
+    """Which of inf, -inf and nan it holds."""
+    return {str(y) for y in leaves(x) if isinstance(y, float) and not math.isfinite(y)}
+
+
 def smaller_arrays(arguments: Arguments) -> Iterator[Arguments]:
     """Axes of one length are cut together, since they may belong together; then numbers become plainer, array by array."""
-    arrays = [x for args, kwargs in arguments for x in _arrays([*args, *kwargs.values()])]
-    for n in sorted({n for x in arrays for n in x.shape if n > 1}, reverse=True):
-        for fewer in sorted({m for m in (1, 2, n // 2, n - 1) if m < n}):
+    every = [x for args, kwargs in arguments for x in arrays([*args, *kwargs.values()])]
+    lengths = {n for x in every for n in x.shape}
+    for n in sorted(lengths - {0, 1}, reverse=True):
+        # three or four gates in one array: cut to what is no multiple, it would still run, and mean nothing
+        k = next((k for k in (4, 3) if n % k == 0 and n // k in lengths), 1)
+        for fewer in sorted({k * m for m in (1, 2, n // k // 2, n // k - 1) if 0 < k * m < n}):
             yield _mapped(arguments, partial(_cut, n, fewer))
-    for chosen in arrays:
+    for chosen in every:
         for plainer in _plainer(chosen):
             yield _mapped(arguments, partial(_exchanged, chosen, plainer))
-
-
-def _arrays(x: Any) -> Iterator[Any]:
-    if values.library(x):
-        yield x
-    elif isinstance(x, list):
-        for y in x:
-            yield from _arrays(y)
+    for number in dict.fromkeys(y for args, kwargs in arguments for y in parts([args, kwargs]) if type(y) is float):
+        for few in dict.fromkeys(round(number, digits) for digits in (0, 2) if math.isfinite(number)).keys() - {number}:
+            yield _mapped(arguments, partial(_exchanged, number, few))
 
 
 def _cut(n: int, fewer: int, x: Any) -> Any:
-    return x[tuple(slice(fewer) if size == n else slice(None) for size in x.shape)]
+    return x[tuple(slice(fewer) if size == n else slice(None) for size in x.shape)] if values.library(x) else x
 
 
 def _exchanged(old: Any, new: Any, x: Any) -> Any:
-    return new if x is old else x
+    return new if x is old or (type(x) is type(old) is float and x == old) else x
 
 
 def _plainer(x: Any) -> Iterator[Any]:
@@ -160,69 +187,10 @@ def _plainer(x: Any) -> Iterator[Any]:
 
 def _mapped(arguments: Arguments, change: Callable[[Any], Any]) -> Arguments:
     def one(x: Any) -> Any:
-        if isinstance(x, list):
-            return [one(y) for y in x]
-        return change(x) if values.library(x) else x
+        if isinstance(x, (list, tuple)):
+            return type(x)(map(one, x))
+        if isinstance(x, dict):
+            return {k: one(y) for k, y in x.items()}
+        return change(x) if values.library(x) or type(x) is float else x
 
     return [([one(x) for x in args], {k: one(v) for k, v in kwargs.items()}) for args, kwargs in arguments]
-
-
-def written(lab: Lab, case: Case) -> str:
-    """The calls as somebody would write them."""
-    names = {0: "lab"}
-    lines = []
-    for i, (call, (args, kwargs)) in enumerate(zip(case.calls, case.arguments, strict=True)):
-        packed = replace(call, data=pack(args, kwargs)) if call.data else call
-        lines += statement(lab, packed, names, last=i == len(case.calls) - 1)
-    text = "\n".join(re.sub(r"^((?!got)\w+ = )?(?:got = )?lab\.", r"\1", line) for line in lines)
-    return re.sub(r"(torch\.tensor\([^()]*),\s+dtype=torch\.(?:float32|int64|bool)\)", r"\1)", text)  # the default
-
-
-def answer(x: Any) -> str:
-    """A value with all its numbers, to four decimals; of an array also kind and shape, which may be all that differs."""
-    if library := values.library(x):
-        shape = "×".join(map(str, x.shape)) or "0-d"
-        return f"{'tensor' if library == 'torch' else 'array'} {shape} {values.dtype(x)} {_rounded(values.numbers(x).tolist())}"
-    if isinstance(x, list) and any(values.library(y) for y in x):
-        return "".join(f"\n  {answer(y)}" for y in x)
-    return str(_rounded(x)) if not isinstance(x, (str, bytes)) else repr(x)
-
-
-def by_hand(x: Any) -> bool:
-    """Few values, none of which needs a computer: whole numbers, halves, quarters, words."""
-    leaves = list(_leaves(x))
-    return len(leaves) <= 16 and all(not isinstance(y, float) or not math.isfinite(y) or 4 * y % 1 == 0 for y in leaves)
-
-
-def varied(x: Any) -> bool:
-    """Not all the same: nobody should answer by luck."""
-    leaves = list(_leaves(x))
-    return len(leaves) >= 3 and len(set(map(repr, leaves))) >= 2
-
-
-def _readable(x: Any) -> bool:
-    if any(0 in y.shape for y in _arrays(x)):  # cut until nothing was left
-        return False
-    return not any(isinstance(y, values.Opaque) for y in _leaves(x)) and len(answer(x)) <= LONG
-
-
-def _leaves(x: Any) -> Iterator[Any]:
-    if values.library(x):
-        x = values.numbers(x).reshape(-1).tolist()
-    if isinstance(x, (list, set)):
-        for y in x:
-            yield from _leaves(y)
-    elif isinstance(x, dict):
-        for key, y in x.items():
-            yield key
-            yield from _leaves(y)
-    else:
-        yield x + 0.0 if isinstance(x, float) else x  # -0.0 is no other answer than 0.0
-
-
-def _rounded(x: Any) -> Any:
-    if isinstance(x, list):
-        return [_rounded(y) for y in x]
-    if isinstance(x, dict):
-        return {k: _rounded(v) for k, v in x.items()}
-    return round(x, 4) + 0.0 if isinstance(x, float) else x

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Iterable, Iterator
 
 from labkit.catalog import LabError
 
-SWAPS = {"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "==", "+": "-", "-": "+", "*": "/", "/": "*"}
+SWAPS = {"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "==", "+": "-", "-": "+", "/": "*"}
 SYMBOLS = {
     ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=",
-    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/",
+    ast.Add: "+", ast.Sub: "-", ast.Div: "/",
 }  # fmt: skip
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
@@ -37,26 +39,85 @@ def definition(tree: ast.Module, name: str) -> Definition | None:
 
 
 def shown(text: str, tree: ast.Module, names: Iterable[str], numbered: bool = False) -> str:
-    """The source of these top-level names and of all that they use of the file, in its order, without decorators."""
+    """The source of these functions and methods and of all that they use of the file, in its order, without decorators.
+
+    Of a class that is named for its methods alone the other methods are left out, save what these use and `__init__`.
+    So are the examples of docstrings: one may be the very case that is asked about.
+    """
     owner = {name: node for node in tree.body for name in _binds(node)}
-    wanted, todo = set(), [n.split(".")[0] for n in names]
+    methods: dict[str, list[str]] = {}
+    for name in names:
+        of, _, method = name.partition(".")
+        methods.setdefault(of, []).extend([method] if method else [])
+    wanted: dict[ast.stmt, set[ast.AST]] = {}  # what is shown, and what of it is not
+    todo = [*methods]
     while todo:
-        node = owner.get(todo.pop())
+        name = todo.pop()
+        node = owner.get(name)
         if node is not None and node not in wanted:
-            wanted.add(node)
-            decorators = {id(n) for d in getattr(node, "decorator_list", ()) for n in ast.walk(d)}
-            todo += [n.id for n in ast.walk(node) if isinstance(n, ast.Name) and id(n) not in decorators]
+            wanted[node] = _others(node, methods[name]) if methods.get(name) else set()
+            without = wanted[node] | {*getattr(node, "decorator_list", ())}
+            todo += [n.id for n in _below(node, without) if isinstance(n, ast.Name)]
     lines = text.split("\n")
     blocks = []
     for node in sorted(wanted, key=lambda n: n.lineno):
-        rows = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+        left_out = {i for other in wanted[node] for i in _rows(other)} | _examples(lines, node)
+        rows = [i for i in range(node.lineno, (node.end_lineno or node.lineno) + 1) if i not in left_out]
+        while not lines[rows[-1] - 1].strip():
+            rows.pop()
         blocks.append("\n".join((f"{i:4}  " if numbered else "") + lines[i - 1] for i in rows))
     return "\n\n".join(blocks)
 
 
+def _others(node: ast.stmt, names: Iterable[str]) -> set[ast.AST]:
+    """The methods of a class that these neither are nor use."""
+    methods = {n.name: n for n in getattr(node, "body", ()) if isinstance(n, Definition)}
+    todo, used = [*names, "__init__"], set[str]()
+    while todo:
+        name = todo.pop()
+        if name in methods and name not in used:
+            used.add(name)
+            todo += [n.attr for n in ast.walk(methods[name]) if isinstance(n, ast.Attribute)]
+    return {n for name, n in methods.items() if name not in used}
+
+
+def _below(node: ast.AST, without: set[ast.AST]) -> Iterator[ast.AST]:
+    for n in ast.iter_child_nodes(node):
+        if n not in without:
+            yield n
+            yield from _below(n, without)
+
+
+def _rows(node: ast.AST) -> range:
+    """The lines of a method with its decorators, and the one behind it."""
+    assert isinstance(node, Definition)
+    return range(min(n.lineno for n in [node, *node.decorator_list]), (node.end_lineno or node.lineno) + 2)
+
+
+def _examples(lines: list[str], node: ast.stmt) -> set[int]:
+    """The lines of doctests: each from its >>> to the next empty line, with the empty ones before it."""
+    found: set[int] = set()
+    for n in ast.walk(node):
+        doc = n.body[0] if isinstance(n, Definition) and ast.get_docstring(n) else None
+        inside = False
+        for i in range(doc.lineno, doc.end_lineno or 0) if doc else ():  # the line that ends it stays
+            text = lines[i - 1].strip()
+            inside = text.startswith(">>>") or (inside and bool(text))
+            if inside:
+                found.add(i)
+                if not lines[i - 2].strip():
+                    found.add(i - 1)
+    return found
+
+
 def renamed(source: str, old: str, new: str) -> str:
     """The source under another name and without remarks: a mistake's own would give it away."""
-    source = re.sub(r"(?m)(?<=\S)  # .*$", "", source)
+    lines = source.split("\n")
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column].rstrip() or "\0"
+    source = "\n".join(line for line in lines if line != "\0")
     return re.sub(rf"\b{re.escape(old)}\b", new.split(".")[-1], source)
 
 

@@ -17,8 +17,8 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from labkit import catalog, dial, scaffold
-from labkit.catalog import Lab, LabError
+from labkit import catalog, course_text, dial, scaffold
+from labkit.catalog import EMPTY, Lab, LabError
 from labkit.dial import Dial
 
 ANSWERS = ("solution.py", "mistakes.py", "equivalents.py", dial.FILE)
@@ -86,9 +86,12 @@ def build(lab: Lab, names: Iterable[str], folder: Path) -> Lab:
 def hand_out(lab: Lab, names: Iterable[str], folder: Path, spec: bool = False) -> None:
     """Writes what a student gets: README.md, lab.py and what these use; with `spec` also what `lab check` reads.
 
+    With `spec` it is a lab as in a course's repository, with two hints a task, to be put in the place of the public one.
     No solution, no list of dials.  The spec holds an oracle, which is an answer to whoever reads it.
     """
     texts = _files(lab, list(names))
+    if spec:
+        texts |= {EMPTY: texts["lab.py"], "lab.toml": course_text.lab_toml(texts["lab.toml"])}
     for name, text in texts.items():
         if name not in ANSWERS and (spec or name not in SPEC):
             _put(folder / name, text)

@@ -28,7 +28,9 @@ def add_options(sub: argparse.ArgumentParser) -> None:
         "--roster", metavar="CSV", help="a folder for each student of this class list, below that of --out"
     )
     sub.add_argument("--out", metavar="FOLDER", help="where it goes: a new or empty folder")
-    sub.add_argument("--spec", action="store_true", help="with what `lab check` reads: lab.toml and test_lab.py")
+    sub.add_argument(
+        "--spec", action="store_true", help="with what `lab check` reads; goes in the place of the lab's folder"
+    )
     sub.add_argument("--answers", action="store_true", help="for you: the whole variant, the reference included")
     sub.add_argument("--list", action="store_true", dest="listed", help="the lab's dials, or all labs that have some")
     sub.add_argument(
@@ -56,6 +58,7 @@ def main(
     seeds: int = 3,
 ) -> int:
     """`lab vary`: 0 when it is done, 1 when --check finds something that is not in order.  LabError: could not run."""
+    catalog.for_authors(base, "`lab vary`")
     if listed:
         return _list([catalog.find(base, lab_id)] if lab_id else vary.varied(base), whole=bool(lab_id))
     if not lab_id:
@@ -73,6 +76,7 @@ def main(
     if student:
         _write(lab, vary.choose(lab, secret, student), out, spec, answers)
         print(f"{report.as_typed(out)}: {', '.join(vary.choose(lab, secret, student))}")
+        print(_how_to_check(lab, spec, answers))
         return 0
     assert roster is not None
     return _class(lab, secret, roster, out, spec, answers)
@@ -111,8 +115,16 @@ def _class(lab: Lab, secret: str, roster: Path, out: Path, spec: bool, answers: 
     report.progress_line("")
     possible = len(vary.subsets(lab))
     print(f"{report.as_typed(out)}: {len(ids)} students, {len(made)} of {possible} variants of lab {lab.id}.")
+    print(_how_to_check(lab, spec, answers))
     print("Grade them with the same secret and the same ids: lab grade … --roster CSV --vary")
     return 0
+
+
+def _how_to_check(lab: Lab, spec: bool, answers: bool) -> str:
+    place = f"phases/{lab.folder.parent.name}/{lab.folder.name}"
+    if spec or answers:
+        return f"To check it, remove {place} of a repository, put the folder there, and run `lab check {lab.id}`."
+    return f"Students cannot check it by themselves: `lab check` reads {place}. --spec gives them what it needs."
 
 
 def _write(lab: Lab, names: list[str], folder: Path, spec: bool, answers: bool) -> None:

@@ -192,7 +192,7 @@ def test_the_process_that_forks_ends_without_a_word_when_its_judge_hangs_up():
     """With an answer unread, hanging up is an error on the other side, not an end of the stream."""
     ours, theirs = socket.socketpair()
     server = subprocess.Popen(
-        [sys.executable, "-m", "labkit.child", "fork", str(theirs.fileno())],
+        [sys.executable, "-m", "labkit.child", "fork", str(theirs.fileno()), ""],
         pass_fds=[theirs.fileno()],
         stderr=subprocess.PIPE,
     )

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from conftest import RIGHT, fill
 
-from labkit import catalog, course, course_text, diagnose, repro, scaffold
+from labkit import catalog, course, course_text, diagnose, repro, runner, scaffold, wire
 from labkit.catalog import LabError
 from labkit.cli import main
 from labkit.progress import Progress
+from labkit.spec import Record
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -69,6 +70,23 @@ def test_nothing_is_named_when_the_spec_or_what_was_stored_has_changed(built, ca
     assert "99.1/squares" not in capsys.readouterr().out
 
 
+def test_mistakes_are_stored_each_in_a_message_of_its_own():
+    """All mistakes of a task together may hold more arrays than one message does: 5.1's learn_merges_faster has 6330."""
+    records = {("test", i): Record("equal", b"%d" % i, b"") for i in range(wire.MAX_BUFFERS // 4)}
+    found = {f"mistake{n}": runner.Observation(dict(records)) for n in range(5)}
+    again = diagnose._observations(wire.loads(wire.dumps(diagnose._rows(found))))
+    assert {name: seen.records for name, seen in again.items()} == dict.fromkeys(found, records)
+
+
+def test_an_error_with_a_temporary_folder_in_it_is_the_same_error_next_time():
+    one, two = (
+        f"no such folder: '{place}/step 3'" for place in ("/tmp/lab-a1b_cdef", "/var/folders/x y/T/lab-q9zz0___")
+    )
+    assert runner._words(one) == runner._words(two.replace("x y/", ""))
+    assert runner._words(one) != runner._words("no such folder: 'step 3'")
+    assert runner._words("in lab-notes and tmp/file") == "in lab-notes and tmp/file"
+
+
 def test_two_hints_and_then_a_sentence(built, capsys):
     for _ in range(2):
         main(["hint", "99.1", "double"])
@@ -76,6 +94,12 @@ def test_two_hints_and_then_a_sentence(built, capsys):
     assert "In this course these are all" not in out
     main(["hint", "99.1", "double"])
     assert "In this course these are all" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["--list"], ["99.1", "--check"], ["99.1", "--secret", "s", "--student", "ada"]])
+def test_variants_are_made_elsewhere(built, capsys, words):
+    assert main(["vary", *words]) == 2
+    assert capsys.readouterr().err.startswith("This is a course's repository, without the answers that `lab vary`")
 
 
 @pytest.mark.parametrize("words", [["diff", "99.1", "double"], ["check", "99.1", "--solution"]])
@@ -187,7 +211,8 @@ def test_no_page_speaks_of_a_file_that_is_not_there(draft):
     assert len(pages) > 19
     for page in pages:
         text = page.read_text()
-        assert "solution.py" not in text, page
+        for gone in ("solution.py", "lab trace", "lab diff"):
+            assert gone not in text, page
         for found in course_text.LINK.finditer(text):
             target = found[2].partition("#")[0]
             assert ":" in target or not target or (page.parent / target).exists(), (page, target)
@@ -213,9 +238,31 @@ def test_the_makefile_keeps_what_learners_type():
     text = course_text.makefile((ROOT / "Makefile").read_text())
     assert "\nlab: ##" in text
     assert "\nhelp: ##" in text
-    for gone in ("test:", "test-full:", "bench:", "lint:", "tests/run.py"):
+    for gone in ("test:", "test-full:", "bench:", "lint:", "scaffolds:", "scaffolds-check:", "tests/run.py"):
         assert f"\n{gone}" not in text
-    assert " test" not in next(line for line in text.splitlines() if line.startswith(".PHONY"))
+    kept = next(line for line in text.splitlines() if line.startswith(".PHONY")).split()[1:]
+    assert kept == ["lab", "model", "clean", "help"]
+    assert all(f"\n{target}:" in text for target in kept)
+
+
+def test_the_first_page_says_how_to_begin_what_marks_mean_and_how_to_hand_in(built):
+    text = (Path.cwd() / "README.md").read_text()
+    assert text.split("\n")[2].startswith("1 lab: 99.1.  You write")
+    begin, marks, hand_in, limits = (
+        text.index(f"\n## {head}") for head in ("Begin", "What a check", "Handing in", "What is")
+    )
+    assert begin < marks < hand_in < limits
+    assert "make lab" in text[begin:marks]
+    assert all(word in text[marks:hand_in] for word in ("wrong", "crashed", "too slow", "waiting", "not started"))
+    assert "lab check 99.1 --as-graded" in text[hand_in:limits]
+
+
+def test_what_trace_needs_stays_behind_and_so_does_what_is_said_of_it(draft):
+    assert list(ROOT.glob("phases/*/*/trace.py"))
+    assert not list(draft.glob("phases/*/*/trace.py"))
+    page = next(draft.glob("phases/*/lab-04-mini-transformer/README.md")).read_text()
+    assert "lab.py beside the reference" not in page
+    assert "Stuck? `lab hint 4.4 attention`.\n\n**Break it.**" in page  # what stands before and behind it is whole
 
 
 def test_the_card_lists_every_file(built):
@@ -224,3 +271,9 @@ def test_the_card_lists_every_file(built):
     assert card["labs"] == ["99.1"]
     found = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file() and "__pycache__" not in p.parts}
     assert set(card["files"]) == found
+
+
+def test_the_first_page_of_all_labs_has_no_line_that_is_too_long():
+    text = course_text.readme("The course", catalog.labs(ROOT))
+    assert f"{len(catalog.labs(ROOT))} labs: 0.1, 1.1" in text
+    assert max(map(len, text.split("\n"))) <= 150

@@ -246,7 +246,7 @@ def test_what_is_handed_out_holds_no_answer(toy, tmp_path, spec):
     write(lab.folder / "helper.py", "x = 1\n")
     vary.hand_out(lab, ["half", "same"], tmp_path / "out", spec=spec)
     found = sorted(p.name for p in (tmp_path / "out").iterdir())
-    assert found == ["README.md", "helper.py", "lab.py"] + ["lab.toml", "test_lab.py"] * spec
+    assert found == ["README.md", "helper.py", "lab.py"] + ["lab.toml", "scaffold.py", "test_lab.py"] * spec
     text = (tmp_path / "out" / "lab.py").read_text()
     assert "return x / 2" not in text
     assert 'raise NotImplementedError("double")' in text
@@ -329,7 +329,9 @@ def test_one_students_folder(toy, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("LAB_SECRET", "s")
     out = tmp_path / "out"
     assert vary_command.main(tmp_path, "99.1", student="ada", out=out) == 0
-    assert capsys.readouterr().out == f"{vary_command.report.as_typed(out)}: half, same\n"
+    said = capsys.readouterr().out
+    assert said.startswith(f"{vary_command.report.as_typed(out)}: half, same\n")
+    assert "--spec gives them" in said
     with pytest.raises(LabError, match="is there already, and not empty"):
         vary_command.main(tmp_path, "99.1", student="ada", out=out)
 

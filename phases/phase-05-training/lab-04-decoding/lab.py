@@ -122,7 +122,7 @@ def penalise(logits: Float[Tensor, " v"], text: list[int], penalty: float) -> Fl
     Once, however often it stands there.  penalty ≥ 1; 1 changes nothing.  Keskar et al. 2019, section 4.1.
 
     >>> penalise(torch.tensor([2.0, -2.0, 2.0]), [0, 1, 1], 2.0)
-    tensor([1., -4., 2.])
+    tensor([ 1., -4.,  2.])
     """
     # TODO: on which side of 0 does a division make a logit smaller?
     raise NotImplementedError("penalise")
