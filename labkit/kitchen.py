@@ -20,12 +20,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from labkit import sandbox, wire
+from labkit.catalog import LabError
 from labkit.remote import Box, Stopped
 
 ANSWER = 60.0  # seconds the forking process may take for its imports, and for an answer
 
 
-class Gone(Exception):
+class Gone(LabError):
     """The process that forks is not there any more, or does not answer: a lab can do that to it."""
 
 
@@ -152,7 +153,7 @@ class Kitchen:
                 socket.send_fds(self._control, [json.dumps([word, *rest]).encode()], list(descriptors))
                 return json.loads(self._answers.readline())
         except (OSError, ValueError):
-            raise Gone("the process that holds labs does not answer") from None
+            raise Gone("The process that holds labs does not answer, or could not start.  `lab doctor` looks at it.") from None
 
     def _forked(self) -> Box:
         ours, theirs = socket.socketpair()

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from labkit import catalog, report, runner, sandbox
 from labkit.catalog import Lab, LabError, Task
+from labkit.grading import roster
 from labkit.grading.markup import clean, count, document, esc
 from labkit.grading.store import Store
 from labkit.oral_questions import Block, Desk, Question, change, difference, prediction, verdict
@@ -46,6 +47,7 @@ def main(base: Path, lab_id: str, student: str, file: Path | None, results: Path
         raise LabError("Say where the student's file is: --file FILE, or --results RESULTS of `lab grade`.")
     lab = catalog.find(base, lab_id)
     if results is not None:
+        student = roster.find(roster.of_results(results), student).id
         lab, data = _handed_in(lab, results, student)
     else:
         assert file is not None

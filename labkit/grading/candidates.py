@@ -25,6 +25,7 @@ from labkit.grading.labs import Labs, could_be_one, is_lab_file
 from labkit.grading.layouts import HandIn
 from labkit.grading.records import Refusal, Turned
 
+LATE = "the platform marks this file as late. It does not say by how much, so nothing is taken off for that."
 NEVER = datetime.min.replace(tzinfo=UTC)
 Refuse = Callable[[tuple[str, ...], Refused], None]
 
@@ -37,10 +38,12 @@ class Found:
     order: tuple[int, int]
     path: tuple[str, ...]
     disk: Path | None
+    number: int = 0  # of its export
+    late: bool = False
 
-    def rank(self) -> tuple[datetime, tuple[int, int], int, tuple[str, ...]]:
-        """The largest of several is graded: the latest, the last handed in again, the nearest to the top."""
-        return self.turned.when or NEVER, self.order, -len(self.path), self.path
+    def rank(self) -> tuple[datetime, tuple[int, int], int, int, tuple[str, ...]]:
+        """The largest of several is graded: the latest, the last handed in again, the last export's, the topmost."""
+        return self.turned.when or NEVER, self.order, self.number, -len(self.path), self.path
 
 
 def files(hand_in: HandIn, labs: Labs, strict: bool, source: Path) -> tuple[list[Found], list[Refusal]]:
@@ -50,8 +53,9 @@ def files(hand_in: HandIn, labs: Labs, strict: bool, source: Path) -> tuple[list
     """
     refused: list[Refusal] = []
 
-    def refuse(path: tuple[str, ...], problem: Refused) -> None:
-        refused.append(refusal(source, _where(hand_in, path), problem))
+    def refuse(path: tuple[str, ...], problem: Refused, lab: str | None = None) -> None:
+        lab = lab or (labs.of(path, b"") if path else None) or ""
+        refused.append(refusal(source, _where(hand_in, path), problem, lab if lab in labs.by_id else ""))
 
     bad = {e.problem.reason: e for e in reversed(hand_in.entries) if e.problem}  # the first of each kind says enough
     for e in bad.values():
@@ -67,6 +71,7 @@ def files(hand_in: HandIn, labs: Labs, strict: bool, source: Path) -> tuple[list
     others = [e for e in flat if e.read and could_be_one(e.name)]
     found = []
     for e in named or others:
+        lab = None
         try:
             if e.read is None:
                 raise Refused("not-a-file", "It is a folder.")
@@ -74,18 +79,21 @@ def files(hand_in: HandIn, labs: Labs, strict: bool, source: Path) -> tuple[list
             kept.take(unpacked=len(data))
             lab = labs.of(e.path, data) if named else labs.made_from(data)
             if lab is None and (named or len(others) == 1):
-                lab = labs.only
+                lab = labs.only or labs.of((*hand_in.export.split("/"), ""), b"")
             _is_wanted(lab, data, labs)
         except Refused as problem:
-            if named or problem.reason != "unknown-lab":
-                refuse(e.path, problem)
+            if named or problem.reason not in ("unknown-lab", "empty-file"):
+                refuse(e.path, problem, lab)
         else:
             where = f"{source.name}: {_where(hand_in, e.path)}"
-            found.append(Found(Turned("", lab or "", data, hand_in.when, where), hand_in.order, e.path, e.disk))
+            turned = Turned("", lab or "", data, hand_in.when, where)
+            found.append(Found(turned, hand_in.order, e.path, e.disk, hand_in.number, hand_in.late))
     return found, refused
 
 
 def _is_wanted(lab: str | None, data: bytes, labs: Labs) -> None:
+    if lab is None and not data.strip():
+        raise Refused("empty-file", "It is an empty file.")
     if lab is None:
         advice = "Put it in a folder named like the lab, or give --lab."
         raise Refused("unknown-lab", f"Nothing says which lab it is for. {advice}")
@@ -119,12 +127,12 @@ def _flat(entries: list[Entry], budget: Budget, refuse: Refuse, depth: int = 0) 
 
 def _where(hand_in: HandIn, path: tuple[str, ...]) -> str:
     below = path[1:] if path[:1] == (hand_in.where,) else path
-    return show("/".join([hand_in.where, *below]), 160)
+    return show("/".join([hand_in.place, *below]), 160)
 
 
-def refusal(source: Path, where: str, problem: Refused) -> Refusal:
+def refusal(source: Path, where: str, problem: Refused, lab: str = "") -> Refusal:
     """What an instructor is told of something that was not graded; whose it is, is filled in later."""
-    return Refusal("", f"{source.name}: {show(where, 160)}", problem.reason, f"{show(where)}: {problem.says}")
+    return Refusal("", f"{source.name}: {show(where, 160)}", problem.reason, f"{show(where)}: {problem.says}", lab)
 
 
 def choose(found: list[Found]) -> tuple[list[Turned], list[Refusal]]:
@@ -136,10 +144,13 @@ def choose(found: list[Found]) -> tuple[list[Turned], list[Refusal]]:
     for (student, lab), several in groups.items():
         best = max(several, key=Found.rank)
         turned.append(best.turned)
+        if best.late:
+            notes.append(Refusal(student, best.turned.where, "late", f"Lab {lab}: {LATE}", lab))
         for f in several:
             if f.turned.data != best.turned.data:
                 later = f.rank()[:2] < best.rank()[:2]
-                why = "It came later." if later else "Nothing says which came later; it lies nearer to the top."
+                how = "lies nearer to the top" if f.number == best.number else "is in the export whose name sorts last"
+                why = "It came later." if later else f"Nothing says which came later; it {how}."
                 says = f"Lab {lab}: {best.turned.where} is graded instead. {why}"
-                notes.append(Refusal(student, f.turned.where, "superseded", says))
+                notes.append(Refusal(student, f.turned.where, "superseded", says, lab))
     return turned, notes

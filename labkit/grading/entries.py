@@ -45,14 +45,16 @@ REASONS = {
     # a file that was read, and is not graded
     "unknown-lab": "Neither its path nor its text says which lab it is for.",
     "other-lab": "It is for a lab that is not being graded.",
+    "empty-file": "There is nothing in it.",
     "untouched": "It is the lab's scaffold as it was handed out.",
     "nothing-found": "There is no lab.py in what was handed in.",
     "superseded": "A later file of the same student for the same lab is graded.",
-    "not-a-submission": "It is not named as this platform names what it exports.",
+    "not-a-submission": "It is not named as this platform names what it exports, or it is not one student's.",
     "grader": "Grading it failed, through no fault of the file.",
     # notes: it is graded
     "not-on-roster": "Graded, although the roster does not name this student.",
     "ambiguous-name": "Graded under the export's name: several rows of the roster fit it.",
+    "late": "Graded, and marked as late by the platform, which does not say by how much.",
 }
 
 # Nobody's work lies there, and a virtual environment has more files than a class.  __MACOSX is a Mac's shadow copy.

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 from labkit.grading.entries import PRUNED, Budget, Entry, Refused, parts, pruned, show, size
 
@@ -58,13 +59,23 @@ def _below(base: Path, path: tuple[str, ...], budget: Budget | None) -> Iterator
             yield Entry(below, problem=Refused("device", f"`{show(item.name)}` is a device, a pipe or a socket."))
 
 
-def _file(path: Path, limit: int) -> bytes:
+def stream(path: Path) -> IO[bytes]:
+    """A file of the folder, open to be read.  Raises Refused for what is not a file, or not any more."""
     try:
         # Between the look and the opening a file can be swapped for a pipe or a link: neither may hold us or lead away.
         number = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-        with open(number, "rb") as f:
-            if not stat.S_ISREG(os.fstat(f.fileno()).st_mode):
-                raise Refused("device", "It is no longer a file.")
+        opened = open(number, "rb")  # noqa: SIM115 -- the caller closes it
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            opened.close()
+            raise Refused("device", "It is no longer a file.")
+    except OSError as e:
+        raise Refused("unreadable", f"It cannot be read: {e.strerror}.") from None
+    return opened
+
+
+def _file(path: Path, limit: int) -> bytes:
+    try:
+        with stream(path) as f:
             data = f.read(limit + 1)
     except OSError as e:
         raise Refused("unreadable", f"It cannot be read: {e.strerror}.") from None

@@ -64,6 +64,7 @@ def main(base: Path, asked: Request) -> int:
     report.progress_line("")
     wanted = {lab.id for lab in labs}
     klass.turned = [t for t in klass.turned if t.lab in wanted]
+    rules = policy.for_class(rules, klass)
     notes = policy.check(rules, klass)
     store, salt = Store.open(asked.out, asked.salt, asked.resume, asked.vary_secret)
     _nothing_lost(store, klass)
@@ -91,7 +92,7 @@ def main(base: Path, asked: Request) -> int:
     per_student = {key: found[name] for key, name in names.items() if name in found}
     for t in klass.turned:
         if (name := names[t.student, t.lab]) in failed:
-            klass.refused.append(Refusal(t.student, t.where, "grader", failed[name]))
+            klass.refused.append(Refusal(t.student, t.where, "grader", failed[name], t.lab))
     marks = policy.marks(rules, klass, per_student)
     _write(asked, klass, marks, per_student, rules, labs, notes, time.monotonic() - began)
     _summary(asked, klass, marks, per_student, walls, len(known), time.monotonic() - began)

@@ -122,7 +122,15 @@ def _book(
             if r.lab.id in {m.lab for m in marks}
         ],
         "students": [
-            {"id": s.id, "name": s.name, "section": s.section, "folder": folder_name(s.id)} for s in klass.students
+            {
+                "id": s.id,
+                "name": s.name,
+                "email": s.email,
+                "also": list(s.also),
+                "section": s.section,
+                "folder": folder_name(s.id),
+            }
+            for s in klass.students
         ],
         "marks": rows,
         "refused": [asdict(r) for r in klass.refused],

@@ -1,6 +1,7 @@
 """Takes in what a learning platform exports: who handed in what, for which lab, and when.
 
     entries, folders, archives   names and bytes that somebody else chose, read with limits
+    exports                      several exports beside one another, and what is none
     layouts, metadata            which platform wrote the export, and how it says whose a file is
     labs                         which lab a file is for
     commits                      when, for a clone
@@ -16,19 +17,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from labkit.catalog import Lab, LabError
-from labkit.grading import archives, candidates, commits, folders, layouts
+from labkit.grading import candidates, commits, exports, folders
 from labkit.grading import roster as rosters
 from labkit.grading.candidates import Found
-from labkit.grading.entries import ARCHIVE, REASONS, Budget, Entry, Refused, show
+from labkit.grading.entries import ARCHIVE, REASONS, Entry, Refused, show
 from labkit.grading.labs import Labs
 from labkit.grading.layouts import HandIn, Person
 from labkit.grading.records import Class, Refusal, Student, Turned
 
 __all__ = ["REASONS", "files_of", "read"]
 
-CLASS_FILES = 2_000_000
-CLASS_BYTES = 16 << 30
-NOTES = {"not-on-roster", "ambiguous-name", "superseded"}
+NOTES = {"not-on-roster", "ambiguous-name", "superseded", "late"}
 
 
 def read(
@@ -45,13 +44,18 @@ def read(
     """
     known = Labs(labs, only)
     everybody = _Everybody(rosters.read(roster) if roster else None)
-    taken = layouts.split(_open(source), _stem(source), source.is_file())
+    entries = _open(source)
+    if exports.is_results(entries):
+        raise LabError(f"{source}: this is what `lab grade` wrote. Give the folder or archive that students handed in.")
+    taken = exports.split(source, entries, everybody.lists)
+    if not taken.hand_ins and not taken.strays:
+        raise LabError(f"{source}: nothing in it is a student's: no folder, no archive, no lab.py.")
     refused = [candidates.refusal(source, name, problem) for name, problem in taken.strays]
     found: list[Found] = []
     for i, hand_in in enumerate(taken.hand_ins, 1):
-        progress(f"Reading {i:,} of {len(taken.hand_ins):,}: {show(hand_in.where, 40)}")
-        students, notes = everybody.students(hand_in.people, source, hand_in.where)
-        files, problems = candidates.files(hand_in, known, source.is_file(), source)
+        progress(f"Reading {i:,} of {len(taken.hand_ins):,}: {show(hand_in.place, 40)}")
+        students, notes = everybody.students(hand_in.people, source, hand_in.place)
+        files, problems = candidates.files(hand_in, known, source.is_file() or hand_in.packed, source)
         refused += notes
         for student in students:
             found += [replace(f, turned=replace(f.turned, student=student.id)) for f in files]
@@ -81,8 +85,7 @@ def _open(source: Path) -> list[Entry]:
     if not source.is_file():
         raise LabError(f"{source}: there is no such folder or archive.")
     try:
-        # It stays open as long as its members are read.
-        return archives.read(source.open("rb"), Budget(CLASS_FILES, CLASS_BYTES, claimed=None))
+        return exports.open_archive(source.open("rb"))
     except Refused as e:
         raise LabError(f"{source}: {e.says} Give a folder, a zip or a tar.") from None
     except OSError as e:
@@ -101,6 +104,10 @@ class _Everybody:
         self.register = rosters.Register(listed) if listed is not None else None
         self._others: dict[str, Student] = {}
         self.came: dict[str, str] = {}  # id → where
+
+    def lists(self, word: str) -> bool:
+        """Whether the roster knows somebody by this name or id."""
+        return bool(self.register and self.register.find((word,), word))
 
     def students(self, people: list[Person], source: Path, where: str) -> tuple[list[Student], list[Refusal]]:
         found, notes = [], []
@@ -163,6 +170,8 @@ def _explained(refused: list[Refusal], turned: list[Turned], came: dict[str, str
     for student, where in came.items():
         if student not in has and student not in spoken:
             kept.append(
-                Refusal(student, where, "nothing-found", f"{student}: there is no {what} in what was handed in.")
+                Refusal(
+                    student, where, "nothing-found", f"{student}: there is no {what} in what was handed in.", only or ""
+                )
             )
     return kept

@@ -27,7 +27,10 @@ from labkit.grading.labs import is_lab_file, names_a_lab
 MOODLE = re.compile(
     r"^(?P<name>.+?)(?:_(?P<id>\d+))?_assignsubmission_(?P<plugin>[a-z]+)(?:_(?P<rest>.*))?$", re.DOTALL
 )
-CANVAS = re.compile(r"^(?:(?P<name>.+?)_)?(?P<late>LATE_)?(?P<id>\d+|anon_\w+?)_(?P<file>\d+)_(?P<rest>.+)$", re.DOTALL)
+CANVAS = re.compile(  # two short numbers are a lab's: hand_in_4_1_lab.py
+    r"^(?:(?P<name>(?!LATE_).+?)_)?(?P<late>LATE_)?(?!\d\d?_\d\d?_)(?P<id>\d+|anon_\w+?)_(?P<file>\d+)_(?P<rest>.+)$",
+    re.DOTALL,
+)
 AGAIN = re.compile(r"-(\d+)(?=(\.\w+)+$)")
 METADATA = "submission_metadata.yml"
 
@@ -51,6 +54,15 @@ class HandIn:
     entries: list[Entry] = field(default_factory=list)  # their paths begin below `where`
     when: datetime | None = None
     order: tuple[int, int] = (0, 0)  # among hand-ins of one person without times: the largest is the last
+    late: bool = False  # the platform says so, though not by how much
+    export: str = ""  # which of several exports it lies in: "week-1/moodle.zip"
+    number: int = 0  # of that export among them
+    packed: bool = False  # that export is an archive
+
+    @property
+    def place(self) -> str:
+        """The folder or the archive, and the export around it."""
+        return f"{self.export}/{self.where}" if self.export else self.where
 
 
 @dataclass
@@ -67,7 +79,7 @@ def split(entries: list[Entry], name: str, archive: bool) -> Split:
 
     An `archive` may have one folder around all its students; a folder that somebody names has the students in it.
     """
-    inner = _unwrap(entries)
+    inner = unwrapped(entries)
     for found in (entries, inner):
         tops = {e.path[0] for e in found}
         if any(e.path == (METADATA,) and e.read for e in found):
@@ -76,12 +88,12 @@ def split(entries: list[Entry], name: str, archive: bool) -> Split:
             return _by_name("moodle", found, _moodle)
         if any(len(e.path) == 1 and e.read and CANVAS.match(e.name) for e in found):
             return _by_name("canvas", found, _canvas)
-    if _one_student(entries):
-        return Split("plain", [HandIn([Person(name, name, keys=(name,))], name, entries)])
+    if is_one_student(entries):
+        return Split("one student", [HandIn([Person(name, name, keys=(name,))], name, entries)])
     return _plain(inner if archive and _looks_like_students(inner) else entries)
 
 
-def _unwrap(entries: list[Entry]) -> list[Entry]:
+def unwrapped(entries: list[Entry]) -> list[Entry]:
     """An export without the one folder around it that many unpackers make."""
     tops = {e.path[0] for e in entries if len(e.path) > 1 or not e.problem}
     if len(tops) != 1 or any(len(e.path) == 1 and e.read for e in entries):
@@ -93,7 +105,7 @@ def _unwrap(entries: list[Entry]) -> list[Entry]:
     ]
 
 
-def _one_student(entries: list[Entry]) -> bool:
+def is_one_student(entries: list[Entry]) -> bool:
     """Whether these are the files of a single student: a lab.py, a lab's folder or a clone at the top."""
     return any(
         e.path[0] == "phases" or names_a_lab(e.path[0]) or (len(e.path) == 1 and e.read and is_lab_file(e.name))
@@ -103,7 +115,7 @@ def _one_student(entries: list[Entry]) -> bool:
 
 def _looks_like_students(entries: list[Entry]) -> bool:
     several = {e.path[0] for e in entries if len(e.path) > 1 or ARCHIVE.search(e.name)}
-    return len(several) > 1 and not _one_student(entries)
+    return len(several) > 1 and not is_one_student(entries)
 
 
 def _plain(entries: list[Entry]) -> Split:
@@ -151,7 +163,7 @@ def _gradescope(entries: list[Entry]) -> Split:
     return Split("gradescope", found)
 
 
-Named = tuple[Person, str, tuple[int, int]]  # who, the file's own name, which of several
+Named = tuple[Person, str, tuple[int, int], bool]  # who, the file's own name, which of several, whether late
 
 
 def _moodle(top: str) -> Named | None:
@@ -159,7 +171,7 @@ def _moodle(top: str) -> Named | None:
     if not m or m["plugin"] != "file":  # what was typed on the page lies in `..._assignsubmission_onlinetext_`
         return None
     keys = (f"participant:{m['id']}",) if m["id"] else ()
-    return Person(m["id"] or m["name"], m["name"], keys=keys), m["rest"] or "", (0, 0)
+    return Person(m["id"] or m["name"], m["name"], keys=keys), m["rest"] or "", (0, 0), False
 
 
 def _canvas(top: str) -> Named | None:
@@ -167,24 +179,30 @@ def _canvas(top: str) -> Named | None:
     if not m:
         return None
     again = AGAIN.search(m["rest"])
-    order = (int(again[1]) if again else 0, int(m["file"]))
-    return Person(m["id"], m["name"] or "", keys=(f"canvas:{m['id']}",)), AGAIN.sub("", m["rest"]), order
+    order = (int(m["file"]), int(again[1]) if again else 0)
+    return (
+        Person(m["id"], m["name"] or "", keys=(f"canvas:{m['id']}",)),
+        AGAIN.sub("", m["rest"]),
+        order,
+        bool(m["late"]),
+    )
 
 
 def _by_name(layout: str, entries: list[Entry], take: Callable[[str], Named | None]) -> Split:
     found: dict[str, HandIn] = {}
-    strays: list[tuple[str, Refused]] = []
+    strays: dict[str, Refused] = {}
     for e in entries:
         top = e.path[0]
         if (named := take(top)) is None:
-            if len(e.path) == 1 and (e.problem or re.search(r"\.py$|\.zip$|\.tar|\.tgz$", top, re.IGNORECASE)):
+            loose = e.problem or re.search(r"\.py$|\.zip$|\.tar|\.tgz$", top, re.IGNORECASE)
+            if loose if len(e.path) == 1 else not (MOODLE.match(top) or top.startswith(".")):
                 stray = Refused("not-a-submission", f"It is not named as {layout.capitalize()} names what it exports.")
-                strays.append((top, e.problem or stray))
+                strays.setdefault(top, e.problem if e.problem and len(e.path) == 1 else stray)
             continue
-        person, rest, order = named
-        hand_in = found.setdefault(top, HandIn([person], top, order=order))
+        person, rest, order, late = named
+        hand_in = found.setdefault(top, HandIn([person], top, order=order, late=late))
         if len(e.path) > 1:
             hand_in.entries.append(replace(e, path=e.path[1:]))
         elif e.read or e.problem:
             hand_in.entries.append(replace(e, path=(rest or top,)))
-    return Split(layout, list(found.values()), strays)
+    return Split(layout, list(found.values()), list(strays.items()))

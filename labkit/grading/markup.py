@@ -31,18 +31,30 @@ def esc(text: object) -> str:
     return html.escape(clean(str(text)), quote=True)
 
 
-def person(student: Student) -> str:
-    """Somebody's name and id; one that is written from the right stays within its own bounds."""
+def called(student: Student) -> str:
+    """Somebody's name, else the id; one that is written from the right stays within its own bounds."""
     name = clean(student.name).replace("\n", " ")
     name = name if len(name) <= 60 else name[:60] + "…"
-    known = f" ({esc(student.id)})" if name and name != student.id else ""
-    return f"<bdi>{html.escape(name) or esc(student.id)}</bdi>{known}"
+    return f"<bdi>{html.escape(name) or esc(student.id)}</bdi>"
 
 
-def table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]], numeric: Iterable[int] = ()) -> str:
+def person(student: Student) -> str:
+    """Somebody's name and id."""
+    known = f" ({esc(student.id)})" if clean(student.name) and student.name != student.id else ""
+    return f"{called(student)}{known}"
+
+
+def table(
+    caption: str,
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    numeric: Iterable[int] = (),
+    pinned: bool = False,
+) -> str:
     """Cells are HTML; the first of a row is its heading, those in the `numeric` columns stand at the right.
 
-    It scrolls inside a region that the keyboard reaches, so that the page does not.
+    It scrolls inside a region that the keyboard reaches, so that the page does not; a `pinned` one keeps its first
+    column in sight.
     """
     right = {*numeric}
     kind = [' class="n"' if i in right else "" for i in range(len(heads))]
@@ -52,7 +64,7 @@ def table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]], num
         cells = "".join(f"<td{kind[i]}>{cell}</td>" for i, cell in enumerate(others, 1))
         body.append(f'<tr><th scope="row"{kind[0]}>{first}</th>{cells}</tr>')
     return (
-        f'<div class="wide" role="region" tabindex="0" aria-label="{html.escape(_plain(caption))}">'
+        f'<div class="wide{" pinned" if pinned else ""}" role="region" tabindex="0" aria-label="{html.escape(_plain(caption))}">'
         f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead>\n<tbody>{chr(10).join(body)}</tbody>"
         "</table></div>\n"
     )

@@ -14,12 +14,13 @@ from labkit.catalog import LabError
 from labkit.grading import lateness
 from labkit.grading.policy_file import read as read
 from labkit.grading.records import Class, Mark, Refusal, Student, Turned, Verdict
+from labkit.grading.roster import Register
+from labkit.grading.rules import Excuse, Extension, Rule, closest, days_later, refuse
 from labkit.grading.rules import Policy as Policy
-from labkit.grading.rules import Rule, closest, days_later, refuse
 
 # Refusals that leave a graded file, or a lab that is not asked for: they say nothing about this mark.
-NOTES = {"superseded", "not-on-roster", "ambiguous-name", "other-lab"}
-NOTHING = {"nothing-found", "untouched"}  # no work came in, so the lab is missing rather than refused
+NOTES = {"superseded", "not-on-roster", "ambiguous-name", "other-lab", "late"}
+NOTHING = {"nothing-found", "untouched", "empty-file"}  # no work came in, so the lab is missing rather than refused
 UNKNOWN = "The export does not say when this was handed in, so nothing was taken off for being late."
 
 
@@ -56,6 +57,25 @@ def check(policy: Policy, klass: Class) -> list[str]:
 def restricted(policy: Policy, labs: Collection[str]) -> Policy:
     """The same policy for these labs alone."""
     return replace(policy, rules={i: rule for i, rule in policy.rules.items() if i in labs})
+
+
+def for_class(policy: Policy, klass: Class) -> Policy:
+    """The same policy with each student it names under the main id, whichever of the roster's ids was written there."""
+    register = Register(klass.students)
+
+    def known(entry: Extension | Excuse) -> tuple[str, ...]:
+        try:
+            return tuple(register.named(i).id for i in entry.students)
+        except LabError as e:
+            raise refuse(policy.name, entry.key, str(e)) from None
+
+    if not any(s.columns for s in klass.students):  # without a roster, nobody knows who else is in the class
+        return policy
+    return replace(
+        policy,
+        extensions=tuple(replace(e, students=known(e)) for e in policy.extensions),
+        excuses=tuple(replace(e, students=known(e)) for e in policy.excuses),
+    )
 
 
 def counting(policy: Policy, klass: Class) -> list[Rule]:
@@ -149,7 +169,9 @@ def _share(policy: Policy, verdict: Verdict) -> float:
 
 
 def _about(refusal: Refusal, rule: Rule, policy: Policy) -> bool:
-    """Whether a refusal concerns this lab: the one whose folder its path names, or any when it names none."""
+    """Whether a refusal concerns this lab: the one it names, or whose folder its path names, or any when neither does."""
+    if refusal.lab in policy.rules:
+        return refusal.lab == rule.lab.id
     named = [i for i, r in policy.rules.items() if r.lab.folder.name in refusal.where]
     return rule.lab.id in named or not named
 

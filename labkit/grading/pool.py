@@ -20,7 +20,6 @@ from pathlib import Path
 from labkit.catalog import LabError
 from labkit.grading.records import Verdict
 from labkit.grading.work import Job, Worker
-from labkit.kitchen import Gone
 
 Answer = tuple[Job, Verdict | None, bytes, str]  # the job, its verdict, the observations; or a sentence
 DEATHS = 2  # of a process over one job, until that job is given up
@@ -130,7 +129,7 @@ def serve(pipe: Connection, cache: Path | None, walls: str, scratch: str) -> Non
                 return
             try:
                 answer: object = worker.judge(job)
-            except (LabError, OSError, RuntimeError, Gone) as e:
+            except (LabError, OSError, RuntimeError) as e:
                 answer = f"{type(e).__name__}: {e}"
             try:
                 pipe.send(answer)

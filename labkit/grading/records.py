@@ -19,6 +19,7 @@ class Student:
     email: str = ""
     section: str = ""
     columns: dict[str, str] = field(default_factory=dict)  # the roster's own, for the export to carry back
+    also: tuple[str, ...] = ()  # other ids and the addresses that the roster gives this student
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Refusal:
     where: str
     reason: str  # one word of intake.REASONS
     says: str  # a sentence for the instructor
+    lab: str = ""  # "" when not known, or when it concerns all that the student handed in
 
 
 @dataclass
@@ -113,7 +115,7 @@ class Mark:
     points: float  # possible, in the gradebook's points
     earned: float  # before any penalty
     awarded: float  # after it
-    status: str  # graded missing refused excused
+    status: str  # graded missing refused excused open
     late: float = 0.0  # seconds after this student's deadline, 0 when on time or when nobody knows
     slip_days: int = 0  # used for this lab
     penalty: float = 0.0  # the share that was taken off, 0 to 1

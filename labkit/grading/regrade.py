@@ -7,13 +7,35 @@ from pathlib import Path
 
 from labkit import catalog, sandbox, values, wire
 from labkit.catalog import LabError
-from labkit.grading import work
-from labkit.grading.records import Verdict
+from labkit.grading import roster, words, work
+from labkit.grading.records import TaskVerdict, Verdict
 from labkit.grading.store import Store
+from labkit.report import WORDS
+from labkit.runner import LOADING, Key
+from labkit.spec import Record
+
+SHOWN = 3  # checks of a task that are told in full
+ENDED = {
+    "spec": "the test cannot use what came:",
+    "unwritten": "a function that it needs is not written yet:",
+    "missing": "it imports what is not installed:",
+    "forbidden": "it uses what this task asks to write:",
+    "exited": "it called for an exit:",
+    "memory": "it ran out of memory:",
+    "unsendable": "what it returned cannot leave its process:",
+    "slow": "it gave no answer in time:",
+    "died": "its process ended:",
+    "flood": "it printed without end:",
+    "garbage": "its process broke the protocol:",
+    "denied": "it tried what a graded file may not do:",
+    "disk": "it could not write:",
+    "raised": "it raised",
+}
 
 
 def main(base: Path, results: Path, student: str, lab: str, why: bool) -> int:
     """0 when what was said still stands, 1 when it does not."""
+    student = roster.find(roster.of_results(results), student).id
     name, verdict, kept = _find(results, student, lab)
     return _why(student, verdict, kept.observations(name)) if why else _again(base, student, verdict, kept)
 
@@ -47,21 +69,63 @@ def _why(student: str, verdict: Verdict, observations: bytes) -> int:
         seen = [*work.replay(observations)]
     except (zlib.error, wire.WireError, ValueError, TypeError):
         raise LabError("The observations behind this verdict cannot be read: without --why it is run again.") from None
+    once: dict[str, list[str]] = {}  # what happened → the tasks to which it did
     for task, status, note, checks in seen:
-        bad = [(test, i, r) for (test, i), r in checks.items() if not r.ok]
-        judged = f"{len(checks) - len(bad)} of {len(checks)} stored checks hold"
-        print(f"\n{task}: {status}{f' ({note})' if note else ''}; {judged if checks else 'nothing was run'}")
-        if (said[task].status == "passed") != (status == "passed" and not bad):
+        holds = all(r.ok for r in checks.values())
+        if (said[task].status == "passed") != (status == "passed" and holds):
             differs.append(task)
-        for test, i, r in bad[:3]:
-            print(f"  {test}, check {i + 1}{f': {r.why}' if r.why else ''} ({r.kind})")
-            print(f"    wanted {values.describe(r.want)}\n    got    {values.describe(r.got)}")
-        if bad and said[task].says:
-            print(f"  likely: {said[task].says}{f'  ({said[task].mistake})' if said[task].mistake else ''}")
+        # an error's text is the submission's, and this goes to a terminal
+        lines = [words.clean(line) for line in told(status, note, checks, said[task])]
+        once.setdefault("\n".join(lines), []).append(task)
+    for happened, tasks in once.items():
+        print(f"\n{', '.join(tasks)}:{' ' if len(tasks) == 1 else chr(10) + '  '}{happened}")
     print(
         f"\n{'DIFFERS from the verdict: ' + ', '.join(differs) if differs else 'The verdict follows from what was seen.'}"
     )
     return 1 if differs else 0
+
+
+def told(status: str, note: str, checks: dict[Key, Record], said: TaskVerdict) -> list[str]:
+    """What happened to a task, in words: the status, how many checks hold, and the first that do not."""
+    bad = [(test, i, r) for (test, i), r in checks.items() if not r.ok]
+    if bad and bad[0][0] == LOADING:
+        return ["the file does not load, so nothing could be tried", *_indented(note or said.got, 2)]
+    if status in ("waiting", "not-started", "not-run", "forbidden") and not (bad and bad[0][2].kind != "raised"):
+        return [note if status == "waiting" and note else f"{WORDS.get(status, status)}{f': {note}' * bool(note)}"]
+    count = f"{len(checks) - len(bad)} of {len(checks)} stored checks hold" if checks else "nothing was run"
+    lines = [f"{WORDS.get(status, status)}; {count}", *_indented(note if not bad else "", 2)]
+    for n, (test, i, r) in enumerate(bad[:SHOWN]):
+        lines.append(f"  {test}, check {i + 1}{f': {r.why}' if r.why else ''}")
+        # the note is of the first check, and knows the line
+        lines += _indented(note if n == 0 and note and r.kind == "raised" else found(r), 4)
+    if len(bad) > SHOWN:
+        lines.append(f"  … and {len(bad) - SHOWN} more that do not hold")
+    if bad and said.says:
+        lines.append(f"  likely: {said.says}{f'  ({said.mistake})' if said.mistake else ''}")
+    return lines
+
+
+def found(r: Record) -> str:
+    """What a check that does not hold wanted and what it got."""
+    if r.kind == "raised":  # no value came: [what happened, the type of the error, its text with # for numbers]
+        outcome, *texts = r.got
+        error = ": ".join(filter(None, texts)).replace("#", "…")
+        return " ".join(filter(None, (ENDED.get(outcome, "it stopped:"), error)))
+    wanted, got = values.describe(r.want), values.describe(r.got)
+    if r.kind == "raises":
+        wanted = f"it raises {r.want}"
+        got = f"it returned {values.describe(r.got[1])}" if r.got[0] == "returned" else f"it raised {r.got[1]}"
+    elif r.kind == "less":
+        wanted = f"a number below {wanted}"
+    elif r.kind == "between":
+        wanted = f"a number from {r.want[0]} to {r.want[1]}"
+    elif r.kind == "sampled":
+        wanted = f"draws that follow the probabilities {wanted}"
+    return f"wanted {wanted}\ngot    {got}"
+
+
+def _indented(text: str, width: int) -> list[str]:
+    return [" " * width + line for line in text.splitlines()]
 
 
 def _again(base: Path, student: str, before: Verdict, kept: Store) -> int:

@@ -23,6 +23,7 @@ FIRST = 15  # rows of a long table that stand open
 SECTIONS = {
     "teach": "What to teach again",
     "marks": "How the marks are spread",
+    "students": "Students and their marks",
     "mistakes": "The class's mistakes",
     "tasks": "Task by task",
     "look": "Worth a look",
@@ -51,11 +52,12 @@ def report(klass: Class, marks: Sequence[Mark], verdicts: Verdicts, extra: Extra
     every = tally.rates(extra.labs, verdicts)
     known = ranked(every, verdicts)
     bodies = {
-        "teach": _teach(every, known),
+        "teach": _teach(every, known, len({student for student, _ in verdicts})),
         "marks": _marks(marks, extra.labs),
+        "students": report_people.everybody(klass, marks, extra.pages),
         "mistakes": _mistakes(known),
         "tasks": _tasks(every, extra.labs),
-        "look": report_people.look(klass, marks, verdicts, every, extra.hints, extra.pages),
+        "look": report_people.look(klass, marks, verdicts, every, extra.hints, extra.pages, extra.labs),
         "absent": report_people.absent(klass, marks, extra.pages),
         "how": _how(verdicts, extra),
     }
@@ -87,7 +89,7 @@ def _warnings(verdicts: Verdicts, extra: Extra) -> str:
     return f'<div class="note" role="note">{"".join(f"<p>{s}</p>" for s in says)}</div>\n' if says else ""
 
 
-def _teach(every: Sequence[Rate], known: Sequence[Misconception]) -> str:
+def _teach(every: Sequence[Rate], known: Sequence[Misconception], students: int) -> str:
     hard = tally.hard_tasks(every)
     tried = [r for r in every if r.tried >= tally.ENOUGH]
     solid = sum(r.share >= 0.9 for r in tried)
@@ -102,13 +104,28 @@ def _teach(every: Sequence[Rate], known: Sequence[Misconception]) -> str:
             f"not pass ({percent(1 - rate.share)}).{f'<ul>{why}</ul>' if why else ' No known mistake stands behind five of them.'}</li>"
         )
     if not tried:
-        return "<p>No task was tried by five students or more, which is too few to say what a class needs.</p>\n"
+        none = "<p>No task was tried by five students or more, which is too few to say what a class needs.</p>\n"
+        return none + _small(students)
     head = (
         f'<ol class="teach">{"".join(rows)}</ol>\n'
         if hard
         else "<p>Nothing stands out: no task was missed by a quarter of those who tried it, and by five or more.</p>\n"
+        + _small(students)
     )
     return f"{head}<p>Solid: {solid} of {count(len(tried), 'task')} passed for at least nine in ten who tried.</p>\n"
+
+
+def _small(students: int) -> str:
+    """From which size of a class on this section can be relied on; "" for one that has it."""
+    enough = round(tally.ENOUGH / tally.QUARTER)
+    if students >= enough:
+        return ""
+    return (
+        f"<p>Files of {count(students, 'student')} were graded. This section counts only what {tally.ENOUGH} or more did not "
+        f"pass, so that it speaks of nobody in particular. It helps from about {enough} on, where {tally.ENOUGH} are a "
+        'quarter. In a smaller class read <a href="#tasks">Task by task</a> and the pages of your '
+        '<a href="#students">students</a>.</p>\n'
+    )
 
 
 def _marks(marks: Sequence[Mark], labs: Sequence[Lab]) -> str:

@@ -1,4 +1,4 @@
-"""Reads the list of a class, and finds in it who an export means.
+"""Reads the list of a class, and finds in it whom an export, or somebody who types, means.
 
 Any CSV with a row of headers will do: one's own, the gradebook that Canvas exports, a grade export or a grading worksheet
 of Moodle.  Each student keeps all columns as they came, in order, so that the gradebook can go back where it came from.
@@ -11,15 +11,20 @@ Last name or Surname, ID number, Email address; in a worksheet Identifier ("Part
 from __future__ import annotations
 
 import csv
+import difflib
 import io
+import json
 import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 from labkit.catalog import LabError
+from labkit.grading.entries import show
 from labkit.grading.records import Student
+from labkit.grading.store import Store
 
 # What a column is, by its header in small letters without spaces and signs.  The first id column with a value is the id.
 IDS = (
@@ -114,7 +119,10 @@ def _student(header: list[str], row: list[str], columns: dict[str, int]) -> Stud
 
     email = one(EMAILS)
     name = one(NAMES) or " ".join(filter(None, [one(FIRST), one(LAST)]))
-    return Student(one(IDS) or email or name, name, email, one(SECTIONS), dict(zip(header, row, strict=True)))
+    values = dict.fromkeys(row[columns[n]].strip() for n in (*IDS, *EMAILS) if n in columns)
+    own = one(IDS) or email or name
+    also = tuple(v for v in values if v and v != own)
+    return Student(own, name, email, one(SECTIONS), dict(zip(header, row, strict=True)), also)
 
 
 def key(text: str) -> str:
@@ -152,10 +160,55 @@ class Register:
         both = set.intersection(*hits) if hits else set()
         return [self.main[k] for k in sorted(both or set().union(*hits))]
 
+    def named(self, typed: str) -> Student:
+        """Whom somebody means who types an id, another id of the roster's, an address or a name.
+
+        An id goes before all others, so what the gradebook calls somebody always works.  Raises LabError when it is
+        nobody's, with the nearest, or several people's.
+        """
+        word = key(typed)
+        found = {word} & self.main.keys() or self.ids.get(word) or self.names.get(name_key(typed), set())
+        if len(found) == 1:
+            return self.main[min(found)]
+        if found:
+            ids = ", ".join(sorted(self.main[k].id for k in found))
+            raise LabError(f"{show(typed)} fits several students. Give an id: {show(ids)}.")
+        raise LabError(f"There is no student {show(typed)} in the class.{self._nearest(word)}")
+
+    def _nearest(self, word: str) -> str:
+        words: dict[str, Student] = {}
+        for s in self.main.values():
+            words |= {key(w): s for w in (s.name, s.email, *s.also, s.id) if w}
+        near = difflib.get_close_matches(word, words, n=3)
+        found = {words[w].id: words[w] for w in near} or {s.id: s for s in islice(self.main.values(), 1)}
+        shown = ", ".join(show(f"{s.id} ({s.name})" if s.name and s.name != s.id else s.id) for s in found.values())
+        return f" Nearest: {shown}." if near else f" An id looks like this: {shown}." if shown else ""
+
+
+def find(students: list[Student], typed: str) -> Student:
+    """`Register.named` for a class that is asked about once."""
+    return Register(students).named(typed)
+
+
+def of_results(results: Path) -> list[Student]:
+    """The students of a folder that `lab grade` wrote, with what its gradebook keeps of them.  LabError if it is none."""
+    index = Store(results).index()
+    try:
+        book = json.loads((results / "gradebook.json").read_text(encoding="utf-8"))
+        kept = {s["id"]: s for s in book["students"]}
+    except (OSError, ValueError, KeyError, TypeError):  # a run that was stopped has no gradebook yet
+        kept = {}
+    made = []
+    for student in dict.fromkeys([*kept, *index]):
+        row = kept.get(student, {})
+        name, email, section = (str(row.get(k, "")) for k in ("name", "email", "section"))
+        made.append(Student(student, name, email, section, also=tuple(map(str, row.get("also", [])))))
+    return made
+
 
 def _aliases(student: Student) -> set[str]:
     columns = {re.sub(r"[^a-z0-9]", "", h.casefold()): v.strip() for h, v in student.columns.items()}
-    found = {student.id, student.email, *(columns.get(n, "") for n in (*IDS, *EMAILS))} - {""}
+    found = {student.id, student.email, *student.also} - {""}
     if "sisloginid" in columns and columns.get("id"):
         found.add(f"canvas:{columns['id']}")
     if number := re.search(r"(\d+)$", columns.get("identifier", "")):

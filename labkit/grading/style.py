@@ -31,6 +31,8 @@ nav a, td a { display: inline-block; min-height: 24px; min-width: 24px; }
 .wide:focus-visible { outline-offset: 4px; }
 .wide td, .wide th { overflow-wrap: break-word; }
 .wide td { max-width: 28rem; }
+.pinned th:first-child { position: sticky; left: 0; background: var(--page); }
+.pinned tbody th:first-child { min-width: 7rem; max-width: 14rem; overflow-wrap: anywhere; }
 caption { text-align: left; font-size: .85rem; padding-bottom: .4rem; }
 tbody th { font-weight: 500; font-size: .9rem; border-bottom: 1px solid var(--line); }
 .n { text-align: right; white-space: nowrap; }

@@ -14,6 +14,7 @@ FAILED = ("wrong", "crashed", "slow", "forbidden")
 TRIED = ("passed", *FAILED)
 BINS = 10
 ENOUGH = 5  # fewer students than this are a handful of people and not a rate
+QUARTER = 0.25  # of those who tried did not pass: then a task is worth teaching again
 BELOW_OWN = 0.4  # of a lab's points
 BELOW_OTHERS = 0.25  # of those who tried
 
@@ -151,5 +152,5 @@ def timed_out(verdicts: Verdicts) -> list[tuple[str, str, list[str]]]:
 
 def hard_tasks(every: Sequence[Rate], limit: int = 5) -> list[Rate]:
     """Where teaching again would help most people: at least five, and a quarter of those who tried, did not pass."""
-    hard = [r for r in every if r.failed >= ENOUGH and r.share <= 0.75]
+    hard = [r for r in every if r.failed >= ENOUGH and 1 - r.share >= QUARTER]
     return sorted(hard, key=lambda r: (-r.failed, r.share))[:limit]

@@ -12,7 +12,7 @@ import classroom
 import pytest
 
 from labkit.grading import pages
-from labkit.grading.records import Class, Mark, Student, Verdict
+from labkit.grading.records import Class, Mark, Refusal, Student, Verdict
 from labkit.grading.similarity import Hint
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -56,9 +56,11 @@ def written(students: int, folder: Path) -> dict[str, Path]:
     extra = pages.Extra(labs, made, "Practice credit: a lab's points are lab.toml's.", 61.5, hints, pages=addresses)
     who = worst(klass, verdicts)
     own = [m for m in marks if m.student == who.id] or [Mark(who.id, "4.1", 14, 0, 0, "missing")] * (students > 0)
+    where = f"export.zip: {who.id}/{'long' * 30}/lab.py"
+    refused = [Refusal(who.id, where, reason, "Not for students.", "4.1") for reason in ("superseded", "untouched")]
     texts = {
         "report": pages.report(klass, marks, verdicts, extra),
-        "student": pages.student(who, own, verdicts, pages.summary(labs, verdicts)),
+        "student": pages.student(who, own, verdicts, pages.summary(labs, verdicts), refused, labs),
     }
     for name, text in texts.items():
         (folder / f"{name}.html").write_text(text, encoding="utf-8")

@@ -9,8 +9,8 @@ import classroom
 import pytest
 
 from labkit.catalog import LabError
-from labkit.grading import charts, markup, pages, student_page
-from labkit.grading.records import Class, Mark, Refusal, Student, TaskVerdict, Verdict
+from labkit.grading import charts, markup, pages, policy, student_page
+from labkit.grading.records import Class, Mark, Refusal, Student, TaskVerdict, Turned, Verdict
 from labkit.grading.similarity import Hint
 
 LABS = classroom.labs("1.3", "4.1")
@@ -120,10 +120,17 @@ def test_teach_says_so_when_no_known_mistake_is_common() -> None:
         ({}, "too few to say what a class needs"),
         ({(str(i), "4.1"): verdict(WRONG) for i in range(4)}, "too few to say what a class needs"),
         ({(str(i), "4.1"): verdict(PASSED) for i in range(5)}, "Nothing stands out"),
+        ({(str(i), "4.1"): verdict(WRONG) for i in range(4)}, "Files of 4 students were graded."),
+        ({(str(i), "4.1"): verdict(PASSED) for i in range(19)}, "It helps from about 20 on, where 5 are a quarter."),
     ],
 )
 def test_teach_keeps_quiet_about_few(verdicts: dict[tuple[str, str], Verdict], says: str) -> None:
     assert says in pages.report(Class([], []), [], verdicts, extra())
+
+
+def test_from_twenty_students_on_teach_does_not_speak_of_sizes() -> None:
+    verdicts = {(str(i), "4.1"): verdict(PASSED) for i in range(20)}
+    assert "It helps from about" not in pages.report(Class([], []), [], verdicts, extra())
 
 
 @pytest.mark.parametrize(
@@ -173,6 +180,16 @@ def test_similarity_is_folded_away_and_called_a_hint() -> None:
     assert "0.004" in inside
     assert "<details><summary>1 hint to look" in text
     assert "none were compared" in pages.report(Class([], []), [], {}, extra())
+
+
+def test_beside_a_hint_stands_how_much_of_each_file_is_public() -> None:
+    whole = LABS[-1].file("solution.py").read_bytes()
+    turned = [Turned(s, "4.1", data, None, s) for s, data in (("a", whole), ("b", b""), ("c", whole))]
+    hint = Hint(("a", "b"), "4.1", ["attention"], "text", 0.004, 0.9, "Look.")
+    text = Tree(pages.report(Class([], turned), [], {}, extra(hints=[hint]))).text
+    assert "a: 100 % public" in text
+    assert "b: " not in text  # nothing is written in it
+    assert "c: " not in text  # nobody hints at it
 
 
 def test_long_lists_stand_folded_after_their_first_rows() -> None:
@@ -225,9 +242,18 @@ def test_nothing_of_others_is_on_a_students_page() -> None:
     ("marks", "verdicts", "says"),
     [
         ([], {}, "Nothing has been graded for you yet."),
-        ([mark(status="missing", earned=0, awarded=0)], {}, "There is no result for this lab."),
+        ([mark(status="missing", earned=0, awarded=0)], {}, "You did not hand it in."),
         ([mark(status="missing", earned=0, awarded=0)], {}, "Where to go on: lab show 4.1"),
-        ([mark(status="refused", note="The archive is a bomb.")], {}, "The archive is a bomb."),
+        ([mark(status="refused", note="Give --lab.")], {}, "is not graded: ask your instructor why."),
+        ([mark(status="open", points=0)], {}, "So far that takes no points from you."),
+        ([mark(status="open", points=0)], {}, "No points count yet."),
+        ([mark(note=policy.UNKNOWN)], {("a", "4.1"): verdict(PASSED)}, "It is not known when this was handed in"),
+        ([mark(note="So it is.")], {("a", "4.1"): verdict(PASSED)}, "So it is."),
+        (
+            [mark(status="excused", note="Not among the best 2.")],
+            {("a", "4.1"): verdict(PASSED)},
+            "Not among the best 2.",
+        ),
         ([mark(status="excused")], {}, "You are excused from it: it does not count."),
         ([mark(status="excused")], {}, "No points count yet."),
         ([], {("a", "4.1"): verdict(PASSED)}, "does not count"),
@@ -266,6 +292,9 @@ def test_every_fate_of_a_lab_is_said(marks: list[Mark], verdicts: dict[tuple[str
             "Handed in 2 days 3 hours after your deadline. 2 slip days were used for it. "
             "10 % was taken off for being late: 12 became 10.8 points.",
         ),
+        ({"late": 86400.0, "penalty": 0.5, "earned": 0.0, "awarded": 0.0}, "Handed in 1 day after your deadline."),
+        ({"late": 9 * 86400.0, "penalty": 1.0, "awarded": 0.0},
+         "Handed in 9 days after your deadline. That is too late to count: 5 became 0 points."),
         ({"late": 61.0, "penalty": 0.5, "earned": 2.0, "awarded": 1.0},
          "Handed in 1 minute after your deadline. 50 % was taken off for being late: 2 became 1 point."),
     ],

@@ -8,7 +8,9 @@ from tiny_lab import RIGHT, job, repository, written
 from labkit import certificate, cli, sandbox
 from labkit.catalog import LabError
 from labkit.grading import regrade, work
+from labkit.grading.records import TaskVerdict
 from labkit.grading.store import Store
+from labkit.spec import Record
 
 
 @pytest.fixture
@@ -54,6 +56,7 @@ def test_why_says_what_decided_without_running_anything(lab, results, capsys, mo
     assert "negate: wrong; 1 of 2 stored checks hold" in said
     assert "test_negate, check 2: minus five" in said
     assert "wanted 5\n    got    -5" in said
+    assert "(equal)" not in said
     assert "(99.1/absolute)" in said
     assert "The verdict follows from what was seen." in said
     assert regrade.main(lab.folder, results, "bao", "99.1", why=True) == 0
@@ -70,6 +73,76 @@ def test_why_notices_a_verdict_that_does_not_follow(lab, results, capsys):
     edit(results, "bao", lambda data: data["tasks"][0].update(status="wrong", earned=0))
     assert regrade.main(lab.folder, results, "bao", "99.1", why=True) == 1
     assert "DIFFERS from the verdict: double" in capsys.readouterr().out
+
+
+def kept(results, lab, data):
+    """The only file of a student `cyd`, judged as `lab grade` does."""
+    store = Store(results)
+    one = job(lab, data, store.salt())
+    with work.Worker(walls="limits") as worker:
+        store.keep_file(one.data)
+        store.keep("cyd", *worker.judge(one))
+    store.keep_index({("cyd", "99.1"): "cyd"})
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (
+            b"def double(x)\n    return 2 * x\n",
+            "double, negate:\n  the file does not load, so nothing could be tried\n"
+            "  SyntaxError in line 1: expected ':': `def double(x)`\n\nquadruple: waiting for double\n",
+        ),
+        ({}, "double: not started: double is not written yet\n\nquadruple: waiting for double\n\n"
+             "negate: not started: negate is not written yet\n"),
+        ({"negate": "-x if x > 0 else x.y"},
+         "negate: crashed; 1 of 2 stored checks hold\n  test_negate, check 2\n    it raised AttributeError at line"),
+    ],
+)  # fmt: skip
+def test_why_tells_in_words_and_once_what_no_value_shows(lab, results, capsys, data, says):
+    kept(results, lab, data if isinstance(data, bytes) else written(lab, **data))
+    assert regrade.main(lab.folder, results, "cyd", "99.1", why=True) == 0
+    said = capsys.readouterr().out
+    assert says in said
+    assert "wanted" not in said
+    assert "[" not in said
+    assert all(said.count(line) == 1 for line in said.splitlines() if line)
+
+
+@pytest.mark.parametrize(
+    ("record", "says"),
+    [
+        (Record("less", 3, 2), "wanted a number below 2\ngot    3"),
+        (Record("between", 9, [1, 2]), "wanted a number from 1 to 2\ngot    9"),
+        (Record("raises", ["returned", 4], "ValueError"), "wanted it raises ValueError\ngot    it returned 4"),
+        (Record("raises", ["raised", "KeyError"], "ValueError"), "wanted it raises ValueError\ngot    it raised KeyError"),
+        (Record("sampled", [5, 0, 0], [0.5, 0.5]), "wanted draws that follow the probabilities [0.5, 0.5]\ngot    [5, 0, 0]"),
+        (Record("raised", ["spec", "TypeError: no"], None), "the test cannot use what came: TypeError: no"),
+        (Record("raised", ["raised", "KeyError", "x"], None), "it raised KeyError: x"),
+        (Record("raised", ["raised", "ValueError", "at #"], None), "it raised ValueError: at …"),
+        (Record("raised", ["raised", "ValueError", ""], None), "it raised ValueError"),
+        (Record("raised", ["unheard", "X"], None), "it stopped: X"),
+    ],
+)  # fmt: skip
+def test_a_check_is_told_by_its_kind(record, says):
+    assert regrade.found(record) == says
+
+
+def test_why_keeps_the_terminal_from_what_an_error_says(lab, results, capsys):
+    kept(results, lab, written(lab, negate="(_ for _ in ()).throw(ValueError(chr(27) + '[2Jgone'))"))
+    assert regrade.main(lab.folder, results, "cyd", "99.1", why=True) == 0
+    said = capsys.readouterr().out
+    assert "negate: crashed" in said
+    assert "ValueError" in said
+    assert "\n    gone\n" in said
+    assert "\x1b" not in said
+
+
+def test_why_says_how_many_checks_it_left_out():
+    checks = {("test_x", i): Record("equal", 1, 2) for i in range(5)}
+    lines = regrade.told("wrong", "", checks, TaskVerdict("x", 1, 0, "wrong"))
+    assert lines[0] == "wrong; 0 of 5 stored checks hold"
+    assert lines[-1] == "  … and 2 more that do not hold"
 
 
 def test_why_says_when_other_versions_are_installed_now(lab, results, capsys, monkeypatch):
@@ -102,7 +175,7 @@ def test_again_on_a_lab_with_other_tasks_is_one_line(lab, results):
 
 @pytest.mark.parametrize(
     ("student", "lab_id", "says"),
-    [("nobody", "99.1", "nobody has no graded file"), ("ada", "1.1", "but for 99.1")],
+    [("nobody", "99.1", "There is no student nobody"), ("ada", "1.1", "but for 99.1")],
 )
 @pytest.mark.parametrize("why", [[], ["--why"]])
 def test_who_is_not_there(lab, results, capsys, student, lab_id, says, why):

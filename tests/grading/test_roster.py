@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from labkit.catalog import LabError
 from labkit.grading import roster
 from labkit.grading.records import Student
+from labkit.grading.store import Store
 
 CANVAS = (
     "Student,ID,SIS User ID,SIS Login ID,Section,Lab 4.1 (991),Final Score\n"
@@ -133,3 +135,80 @@ def test_names_match_across_case_and_normal_form(tmp_path: Path) -> None:
 
 def test_two_of_one_name_are_not_guessed_at(tmp_path: Path) -> None:
     assert found(read(tmp_path, "ID,Name\n1,Jan Novák\n2,Jan Novák\n"), name="Jan Novák") == ["1", "2"]
+
+
+# Whom somebody means who types
+
+
+@pytest.mark.parametrize("typed", ["501", "s1815", "ADA", " ada", "Lovelace, Ada", "ada lovelace"])
+def test_any_id_of_canvas_names_the_student(tmp_path: Path, typed: str) -> None:
+    students = read(tmp_path, CANVAS)
+    assert students[0].also == ("s1815", "ada")
+    assert roster.find(students, typed) == students[0]
+
+
+@pytest.mark.parametrize("typed", ["1815", "ada@example.com", "al", "Participant 12", "Ada Lovelace"])
+def test_any_id_of_moodle_names_the_student(tmp_path: Path, typed: str) -> None:
+    text = (
+        "Identifier,Full name,ID number,Username,Email address\nParticipant 12,Ada Lovelace,1815,al,Ada@example.com\n"
+    )
+    [ada] = read(tmp_path, text)
+    assert (ada.id, roster.find([ada, Student("x")], typed)) == ("1815", ada)
+
+
+def test_an_id_goes_before_the_other_names_of_somebody_else(tmp_path: Path) -> None:
+    ada, bob = read(tmp_path, "ID,Login ID,Name\n1,2,Ada\n2,1,Bob\n")
+    assert roster.find([ada, bob], "1") == ada
+    assert roster.find([ada, bob], "Bob") == bob
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("loveace", "There is no student loveace in the class. Nearest: 501 (Lovelace, Ada)."),
+        ("s1901", "There is no student s1901 in the class. Nearest: 502 (O'Brien, Niamh), 501 (Lovelace, Ada)."),
+        ("?", "There is no student ? in the class. An id looks like this: 501 (Lovelace, Ada)."),
+        ("", "There is no student  in the class. An id looks like this: 501 (Lovelace, Ada)."),
+    ],
+)
+def test_who_is_not_there_is_told_with_the_nearest(tmp_path: Path, typed: str, says: str) -> None:
+    students = read(tmp_path, CANVAS)
+    with pytest.raises(LabError) as e:
+        roster.find(students, typed)
+    assert str(e.value) == says
+
+
+def test_what_fits_several_or_nobody_can_answer_to(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match=r"^Jan Novák fits several students\. Give an id: 1, 2\.$"):
+        roster.find(read(tmp_path, "ID,Name\n1,Jan Novák\n2,Jan Novák\n"), "Jan Novák")
+    with pytest.raises(LabError, match=r"^There is no student ada in the class\.$"):
+        roster.find([], "ada")
+    assert roster.find([Student("12345", "Ada Lovelace")], "ada lovelace").id == "12345"  # without a roster
+
+
+def test_the_students_of_results(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="holds no results"):
+        roster.of_results(tmp_path / "none")
+    store, _ = Store.open(tmp_path / "results", "salt", resume=False)
+    store.keep_index({("501", "4.1"): "x", ("502", "4.1"): "y"})
+    assert roster.of_results(tmp_path / "results") == [Student("501"), Student("502")]  # the run was stopped
+    ada = {"id": "501", "name": "Ada", "section": "A", "folder": "501"}
+    book = tmp_path / "results" / "gradebook.json"
+    book.write_text(json.dumps({"students": [ada, {"id": "7", "name": "Idle", "email": "i@x", "also": ["idle"]}]}))
+    whole = [Student("501", "Ada", section="A"), Student("7", "Idle", "i@x", also=("idle",)), Student("502")]
+    assert roster.of_results(tmp_path / "results") == whole
+    assert roster.find(whole, "idle").id == "7"
+    for broken in ("[]", "{", '{"students": [1]}', '{"students": 3}'):
+        book.write_text(broken)
+        assert roster.of_results(tmp_path / "results") == [Student("501"), Student("502")]
+
+
+def test_a_class_of_a_thousand_is_registered_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted work: asking again and again does not read the roster again."""
+    read_again: list[int] = []
+    real = roster._aliases
+    monkeypatch.setattr(roster, "_aliases", lambda s: (read_again.append(1), real(s))[1])
+    students = read(tmp_path, "ID,Login ID\n" + "".join(f"{n},s{n}\n" for n in range(1000)))
+    register = roster.Register(students)
+    assert [register.named(f"s{n}").id for n in range(0, 1000, 10)] == [str(n) for n in range(0, 1000, 10)]
+    assert len(read_again) == 1000

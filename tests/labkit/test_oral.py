@@ -265,7 +265,7 @@ def test_the_file_comes_from_the_results_of_lab_grade(lab, tmp_path, capsys):
     file.write_bytes(OWN.encode())
     assert oral.main(tmp_path, "99.2", "ada", file, None, None) == 0
     assert from_results == capsys.readouterr().out
-    for student, says in (("kim", "no graded file"), ("zoe", "no graded file"), ("eve", "verdict is not in")):
+    for student, says in (("kim", "no graded file"), ("zoe", "no student zoe"), ("eve", "verdict is not in")):
         with pytest.raises(LabError, match=says):
             oral.main(tmp_path, "99.2", student, None, store.folder, None)
 
