@@ -122,6 +122,9 @@ class Kitchen:
         try:
             self._server.wait(5 if self._ready else 0)  # while it imports, it would not notice
         except subprocess.TimeoutExpired:
+            # With its group: a sandbox that is still being set up has a process that would wait for it for ever.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._server.pid, signal.SIGKILL)
             self._server.kill()
             self._server.wait()
 

@@ -234,7 +234,8 @@ def _write(
     for student in klass.students:
         folder = f"students/{gradebook.folder_name(student.id)}"
         own = {key: v for key, v in verdicts.items() if key[0] == student.id}
-        page = pages.student(student, [m for m in marks if m.student == student.id], own, summary)
+        marked = [m for m in marks if m.student == student.id]
+        page = pages.student(student, marked, own, summary, klass.refused, [r.lab for r in rules.rules.values()])
         scaffold.write(asked.out / folder / "page.html", page)
         addresses[student.id] = f"{folder}/page.html"
     made = datetime.now(UTC)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from labkit.catalog import LabError
-from labkit.grading import lateness
+from labkit.grading import lateness, words
 from labkit.grading.policy_file import read as read
 from labkit.grading.records import Class, Mark, Refusal, Student, Turned, Verdict
 from labkit.grading.roster import Register
@@ -138,10 +138,10 @@ def _case(
             return _Case(rule, replace(mark, status="refused", note=says), due)
         mine = [r for r in refused if _about(r, rule, policy)]
         if hard := next((r for r in mine if r.reason not in NOTHING), None):
-            return _Case(rule, replace(mark, status="refused", note=hard.says), due)
+            return _Case(rule, replace(mark, status="refused", note=words.refused(hard.reason)), due)
         if rule.optional:
             return None
-        return _Case(rule, replace(mark, note=mine[0].says) if mine else mark, due)
+        return _Case(rule, replace(mark, note=words.refused(mine[0].reason)) if mine else mark, due)
     earned = rule.points * _share(policy, verdict)
     mark = replace(mark, earned=round(earned, 6), awarded=round(earned, 6), status="graded", note="")
     if turned is None or turned.when is None:

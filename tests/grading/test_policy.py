@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit.catalog import Lab, LabError, Task
-from labkit.grading import lateness, policy, rules
+from labkit.grading import lateness, policy, rules, words
 from labkit.grading.records import Class, Refusal, Student, TaskVerdict, Turned, Verdict
 
 DAY = 86_400
@@ -228,7 +228,7 @@ def test_refused_is_not_missing(tmp_path):
     p = read(tmp_path, '[labs."1.1"]\n[labs."1.2"]\n')
     klass = Class([ADA, BO], [], [Refusal("ada", "ada/lab-01-y/lab.py", "too-large", "It is too large.")])
     found = {(m.student, m.lab): (m.status, m.note) for m in policy.marks(p, klass, {})}
-    assert found["ada", "1.1"] == ("refused", "It is too large.")
+    assert found["ada", "1.1"] == ("refused", words.refused("too-large")), "the student reads it"
     assert found["ada", "1.2"][0] == "open"  # the path names the other lab
     assert found["bo", "1.1"][0] == "open"
     klass.refused = [Refusal("ada", "ada.zip", "bomb", "It is a bomb.")]
@@ -236,7 +236,14 @@ def test_refused_is_not_missing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("reason", "note"), [("superseded", "Nothing was handed in."), ("untouched", "says"), ("nothing-found", "says")]
+    ("reason", "note"),
+    [
+        ("superseded", "Nothing was handed in."),
+        ("late", "Nothing was handed in."),
+        ("untouched", words.refused("untouched")),
+        ("nothing-found", words.refused("nothing-found")),
+        ("empty-file", words.refused("empty-file")),
+    ],
 )
 def test_what_is_no_work_or_only_a_note_is_missing(tmp_path, reason, note):
     klass = Class([ADA, BO], [handed(DUE, "bo")], [Refusal("ada", "ada.zip", reason, "says")])
@@ -410,3 +417,30 @@ def test_a_thousand_students_and_39_labs_are_one_pass(tmp_path):
         policy.read(None, labs), klass, Counting({(s.id, w.id): verdict(w.id) for s in students for w in labs})
     )
     assert len(found) == len(asked) == 39_000
+
+
+def test_a_policy_takes_any_id_of_the_roster_and_names_who_is_not_there(tmp_path):
+    ada = Student("21006", "Ada L", "ada@x.org", "A", columns={"ID": "21006"}, also=("s1006", "al"))
+    klass = Class([ada, BO], [])
+    for typed in ("21006", "s1006", "al", "ada@x.org", "Ada L"):
+        text = f'{DEADLINE}[[extension]]\nstudent = "{typed}"\ndays = 2\n[[excused]]\nstudent = "bo"\n'
+        p = policy.for_class(read(tmp_path, text), klass)
+        assert [e.students for e in (*p.extensions, *p.excuses)] == [("21006",), ("bo",)]
+        assert policy.deadline(p, ada, "1.1") == DUE + timedelta(days=2)
+    p = read(tmp_path, '[labs."1.1"]\n[[excused]]\nstudent = "s1009"\n')
+    with pytest.raises(
+        LabError, match=r"^course\.toml: excused 1: There is no student s1009 in the class\. Nearest: 21006"
+    ):
+        policy.for_class(p, klass)
+    without = Class([Student("ada")], [])
+    assert policy.for_class(p, without) is p
+
+
+def test_a_refusal_that_names_its_lab_concerns_no_other(tmp_path):
+    refusal = Refusal("ada", "ada/work.py", "too-large", "says", "1.2")
+    klass = Class([ADA, BO], [handed(None, "bo"), handed(None, "bo", "1.2")], [refusal])
+    p = read(tmp_path, '[labs."1.1"]\n[labs."1.2"]\n')
+    assert {m.lab: m.status for m in policy.marks(p, klass, {}) if m.student == "ada"} == {
+        "1.1": "open",
+        "1.2": "refused",
+    }
