@@ -70,6 +70,10 @@ def catalogue(
         if found[name].unfinished:
             box.close()
             box = None
+        if any(e.outcome == "slow" for e in found[name].errors.values()):  # once more: the machine may have been busy
+            again = source.box()
+            found[name] = observe(again, spec, task, m.setup, seed)
+            again.close()
     if box:
         box.close()
     if stored:

@@ -193,19 +193,19 @@ def pack(results: list[Result]) -> bytes:
     return zlib.compress(wire.dumps(rows), 6)
 
 
-def _records(seen: Observation) -> list[Any]:
+def _records(seen: Observation) -> bytes:
+    """A message of its own for each task: one message takes so many arrays and no more."""
     for keys in (list(seen.records), seen.failures, seen.failures[:1]):
-        rows = diagnose.written(seen, keys)
         with contextlib.suppress(wire.WireError):
-            if len(wire.dumps(rows)) <= STORED:
-                return rows
-    return []
+            if len(data := wire.dumps(diagnose.written(seen, keys))) <= STORED:
+                return data
+    return wire.dumps([])
 
 
 def replay(data: bytes) -> Iterator[tuple[str, str, str, dict[runner.Key, Record]]]:
     """(task, status, note, its checks judged anew) for each task; nothing of the submission is run."""
     for task, status, note, rows in wire.loads(zlib.decompress(data)):
-        yield task, status, note, diagnose.read(rows)
+        yield task, status, note, diagnose.read(wire.loads(rows))
 
 
 def preflight(folders: list[Path], salt: str, progress: Callable[[str], None] = lambda words: None) -> list[str]:

@@ -12,7 +12,7 @@ from labkit.grading import work
 from labkit.grading.records import Verdict
 from labkit.grading.work import Worker
 from labkit.remote import Failed
-from labkit.runner import Observation
+from labkit.runner import Observation, Result
 from labkit.spec import Record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -118,6 +118,18 @@ def test_observations_replay_without_the_file(limited, lab):
     assert [all(r.ok for r in rows[task][1].values()) for task in ("double", "negate")] == [True, False]
     bad = [(test, i, r.got, r.want) for (test, i), r in rows["negate"][1].items() if not r.ok]
     assert bad == [("test_negate", 1, -5, 5)]
+
+
+def test_tasks_with_thousands_of_arrays_each_are_stored(limited, lab):
+    results = []
+    for task in lab.tasks:
+        seen = Observation()
+        for i in range(wire.MAX_BUFFERS // 2):
+            seen.records["test_x", i] = Record("equal", b"got", b"got")
+        results.append(Result(task, "passed", seen=seen))
+    rows = list(work.replay(work.pack(results)))
+    assert [task for task, *_ in rows] == [t.name for t in lab.tasks]
+    assert sum(len(checks) for *_, checks in rows) == 3 * (wire.MAX_BUFFERS // 2)
 
 
 def test_too_much_to_store_leaves_the_failing_checks(limited, lab, monkeypatch):
