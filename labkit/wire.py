@@ -34,6 +34,7 @@ DTYPES = {
 }  # fmt: skip
 MAX_DIGITS = 10_000  # of one integer, in hexadecimal
 AHEAD = 1 << 16
+AS_IS = {str, bool, type(None)}
 PACKED = 32  # from this length on, a list of plain ints or floats travels as one buffer
 
 Handle = Callable[[int, str], Any]
@@ -191,11 +192,15 @@ def _pack(x: Any, buffers: _Buffers, keep: Callable[[Any], tuple[int, str]] | No
             buffers.append(array.array(code, x).tobytes())
             return {"P": [code, len(buffers) - 1]}
         tag = "l" if isinstance(x, list) else "t"
-        return {tag: [_pack(y, buffers, keep, depth + 1) for y in x]}
+        return {tag: _pack_all(list(x), buffers, keep, depth + 1)}
     if isinstance(x, dict):
-        return {"d": [[_pack(k, buffers, keep, depth + 1), _pack(v, buffers, keep, depth + 1)] for k, v in x.items()]}
+        items = list(x.items())
+        keys = _pack_all([k for k, _ in items], buffers, keep, depth + 1)
+        return {
+            "d": list(map(list, zip(keys, _pack_all([v for _, v in items], buffers, keep, depth + 1), strict=True)))
+        }
     if isinstance(x, (set, frozenset)):
-        return {"s": [_pack(y, buffers, keep, depth + 1) for y in x]}
+        return {"s": _pack_all(list(x), buffers, keep, depth + 1)}
     if isinstance(x, Opaque):
         return {"O": x.type}
     numpy = sys.modules.get("numpy")
@@ -205,6 +210,19 @@ def _pack(x: Any, buffers: _Buffers, keep: Callable[[Any], tuple[int, str]] | No
         raise WireError(f"a {type(x).__name__}, which is not a plain value")
     number, kind = keep(x)
     return {"H": [number, kind]}
+
+
+def _pack_all(xs: list[Any], buffers: _Buffers, keep: Callable[[Any], tuple[int, str]] | None, depth: int) -> list[Any]:
+    """Each packed.  Most lists hold strings or small numbers alone, which travel as they are: those are looked at once."""
+    kinds = set(map(type, xs))
+    if not kinds <= AS_IS and not (kinds == {int} and min(xs) > -(1 << 64) and max(xs) < 1 << 64):
+        return [_pack(x, buffers, keep, depth) for x in xs]
+    buffers.nodes += len(xs)
+    if buffers.nodes > MAX_NODES:
+        raise WireError(f"more than {MAX_NODES} values")
+    if xs and depth > MAX_DEPTH:
+        raise WireError(f"a value nested deeper than {MAX_DEPTH} levels")
+    return xs
 
 
 def _code(x: list[Any]) -> str | None:
@@ -264,14 +282,14 @@ class _Unpacker:
             case "T":
                 return self.array(*v)
             case "l" | "t":
-                items = [self.value(y, depth + 1) for y in _list(v)]
+                items = self.values(_list(v), depth + 1)
                 return items if tag == "l" else tuple(items)
             case "s":
-                return set(_spread([self.value(y, depth + 1) for y in _list(v)]))
+                return set(_spread(self.values(_list(v), depth + 1)))
             case "d":
-                pairs = [(self.value(k, depth + 1), self.value(y, depth + 1)) for k, y in map(_list, _list(v))]
-                _spread([k for k, _ in pairs])
-                return dict(pairs)
+                pairs = [(k, y) for k, y in map(_list, _list(v))]
+                keys = _spread(self.values([k for k, _ in pairs], depth + 1))
+                return dict(zip(keys, self.values([y for _, y in pairs], depth + 1), strict=True))
             case "O" if isinstance(v, str):
                 return Opaque(v[:100])
             case "H" if self.handle is not None:
@@ -280,6 +298,17 @@ class _Unpacker:
                     raise WireError("a handle that is not one")
                 return self.handle(number, kind[:100])
         raise WireError(f"a value of unknown kind {tag[:10]!r}")
+
+    def values(self, xs: list[Any], depth: int) -> list[Any]:
+        """Each value.  What travels as it is, alone in a list, is looked at once."""
+        if not set(map(type, xs)) <= {*AS_IS, int}:
+            return [self.value(x, depth) for x in xs]
+        self.nodes += len(xs)
+        if self.nodes > MAX_NODES:
+            raise WireError(f"a message with more than {MAX_NODES} values")
+        if xs and depth > MAX_DEPTH + 1:
+            raise WireError(f"a value nested deeper than {MAX_DEPTH} levels")
+        return xs
 
     def buffer(self, i: Any) -> bytes:
         if type(i) is not int or not 0 <= i < len(self.buffers):

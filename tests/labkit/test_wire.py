@@ -521,3 +521,44 @@ def test_without_a_place_for_more_nothing_is_read_beyond_a_message():
     with ours, theirs:
         theirs.sendall(wire.dumps(1) + wire.dumps(2))
         assert [wire.receive(ours), wire.receive(ours)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "xs",
+    [
+        [1, -1, 0], [True, 1], [None, "a", False], [2**64 - 1, -(2**64) + 1], [2**64, 1], [-(2**64)], [2**200, "a"],
+        [1.5, 1], ["a", b"b"], [[], [[]]], [(1, 2), "a"], [float("inf")],
+    ],
+)  # fmt: skip
+def test_lists_of_one_kind_and_of_many_come_back_as_they_were(xs):
+    for value in (xs, tuple(xs), dict(enumerate(xs)), {"k": xs}):
+        back = wire.loads(wire.dumps(value))
+        assert back == value
+        assert type(back) is type(value)
+    back = wire.loads(wire.dumps(xs))
+    assert list(map(type, back)) == list(map(type, xs))
+
+
+@pytest.mark.parametrize("leaf", [[1], ["a"], [1.5], {"a": 1}, {1}])
+def test_the_depth_of_plain_lists_counts(leaf):
+    def nested(depth):
+        x = leaf
+        for _ in range(depth):
+            x = [x]
+        return x
+
+    assert wire.loads(wire.dumps(nested(wire.MAX_DEPTH - 1))) == nested(wire.MAX_DEPTH - 1)
+    with pytest.raises(wire.WireError, match="deeper"):
+        wire.dumps(nested(wire.MAX_DEPTH))
+
+
+def test_the_values_of_plain_lists_count(monkeypatch):
+    monkeypatch.setattr(wire, "MAX_NODES", 100)
+    for few in ("a", None):
+        assert wire.loads(wire.dumps([few] * 99)) == [few] * 99
+        with pytest.raises(wire.WireError, match="more than 100 values"):
+            wire.dumps([few] * 100)
+    data = wire.dumps([None] * 99)
+    monkeypatch.setattr(wire, "MAX_NODES", 99)
+    with pytest.raises(wire.WireError, match="more than 99 values"):
+        wire.loads(data)
