@@ -156,7 +156,9 @@ class Kitchen:
                 socket.send_fds(self._control, [json.dumps([word, *rest]).encode()], list(descriptors))
                 return json.loads(self._answers.readline())
         except (OSError, ValueError):
-            raise Gone("The process that holds labs does not answer, or could not start.  `lab doctor` looks at it.") from None
+            raise Gone(
+                "The process that holds labs does not answer, or could not start.  `lab doctor` looks at it."
+            ) from None
 
     def _forked(self) -> Box:
         ours, theirs = socket.socketpair()

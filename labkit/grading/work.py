@@ -16,7 +16,6 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from labkit import catalog, certificate, checking, diagnose, report, runner, sandbox, vary, wire
 from labkit.grading.records import TaskVerdict, Verdict
