@@ -32,8 +32,13 @@ class Opaque:
         return f"<{self.type} object>"
 
 
+NO_ARRAYS = frozenset({bool, int, float, str, bytes, type(None), list, tuple, dict, set, frozenset})
+
+
 def library(x: object) -> str | None:
     """`torch` or `numpy` when x is an array of theirs, else None."""
+    if type(x) in NO_ARRAYS:
+        return None
     for name, kind in (("torch", "Tensor"), ("numpy", "ndarray")):
         module = sys.modules.get(name)
         if module is not None and isinstance(x, getattr(module, kind)):
