@@ -91,7 +91,7 @@ def hint_page(
     paint = Paint(out)
     print(f"{lab.id} {task.name}", file=out)
     for i in reversed(range(taken)) if newest_first else range(taken):
-        head = f"hint {i + 1} of {len(catalog.HINTS)}, {catalog.HINTS[i]}"
+        head = f"hint {i + 1} of {len(task.hints)}, {catalog.HINTS[i]}"
         code = i == len(catalog.HINTS) - 1  # its lines stay as they are
         lines = task.hints[i].split(";  ") if code else textwrap.wrap(task.hints[i], width - 2)
         new = i == taken - 1 and taken > before

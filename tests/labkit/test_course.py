@@ -90,7 +90,7 @@ def test_an_error_with_a_temporary_folder_in_it_is_the_same_error_next_time():
 def test_two_hints_and_then_a_sentence(built, capsys):
     for _ in range(2):
         main(["hint", "99.1", "double"])
-    assert "hint 2 of 3" in (out := capsys.readouterr().out)
+    assert "hint 2 of 2" in (out := capsys.readouterr().out)
     assert "In this course these are all" not in out
     main(["hint", "99.1", "double"])
     assert "In this course these are all" in capsys.readouterr().out
