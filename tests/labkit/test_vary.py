@@ -448,6 +448,7 @@ def test_a_copy_of_the_public_solution_fails_and_the_reference_passes(lab_id, tm
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lab_id", WITH_DIALS)
+@pytest.mark.timeout(900)  # one lab takes two minutes of a quiet machine
 def test_the_dials_of_a_lab_are_proved(lab_id):
     """Each dial, all of them and two other sets: reference, scaffold, public solution and each dial left out."""
     lab = catalog.find(ROOT, lab_id)
