@@ -1,9 +1,9 @@
 """The lab's side of the pipe: loads one file, answers calls with plain values, and knows nothing of the spec.
 
-Started by `labkit.kitchen` in one of two ways: `python -m labkit.child fork FD NAMES MODULES…` is a parent that imports what labs need,
-never computes, and forks a fresh process for each run; `python -m labkit.child fresh PORT NAMES MODULES…` is one run by itself, for
-systems without fork.  Graded runs are in jail: `fork-locked` and `fresh-locked` limit each run (`labkit.jail`), and
-`fork-sandboxed` knows besides that it has a sandbox to itself (`labkit.sandbox`).
+Started by `labkit.kitchen` in one of two ways: `python -m labkit.child fork FD NAMES MODULES…` is a parent that imports
+what labs need, looks for the forbidden NAMES, never computes, and forks a fresh process for each run; `fresh PORT NAMES
+MODULES…` is one run by itself, for systems without fork.  Graded runs are in jail: `fork-locked` and `fresh-locked` limit
+each run (`labkit.jail`), and `fork-sandboxed` knows besides that it has a sandbox to itself (`labkit.sandbox`).
 Requests: load · seed · swap · get · call · invoke (get and call in one) · probe.
 """
 
@@ -88,9 +88,8 @@ class Server:
         if numpy := sys.modules.get("numpy"):
             numpy.random.seed(number % (1 << 32))
         if torch := sys.modules.get("torch"):
-            torch.default_generator.manual_seed(
-                number
-            )  # torch.manual_seed writes down its stack for each kind of device
+            # Not torch.manual_seed, which writes down its stack for each kind of device: milliseconds each time.
+            torch.default_generator.manual_seed(number)
 
     def do_swap(self, name: str) -> None:
         """Puts one variant in the place of the lab's function, and back what an earlier swap replaced."""
@@ -225,7 +224,7 @@ def warm_up(modules: list[str], forbidden: list[str]) -> None:
     for given, name in (("numpy", "numpy.random"), ("torch", "labkit.count")):
         if given in sys.modules:
             importlib.import_module(name)
-            _code_of(name)
+    _code_of("labkit.count")
     forbid.prepare(forbidden)
     _held()
     gc.freeze()  # forks then share these pages

@@ -33,8 +33,8 @@ DTYPES = {
     "uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8, "bool": 1,
 }  # fmt: skip
 MAX_DIGITS = 10_000  # of one integer, in hexadecimal
-AHEAD = 1 << 16
-AS_IS = {str, bool, type(None)}
+AHEAD = 1 << 16  # bytes that are asked for at a time
+AS_IS = {str, bool, type(None)}  # JSON's own
 PACKED = 32  # from this length on, a list of plain ints or floats travels as one buffer
 
 Handle = Callable[[int, str], Any]
