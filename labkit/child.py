@@ -4,7 +4,7 @@ Started by `labkit.kitchen` in one of two ways: `python -m labkit.child fork FD 
 what labs need, looks for the forbidden NAMES, never computes, and forks a fresh process for each run; `fresh PORT NAMES
 MODULES…` is one run by itself, for systems without fork.  Graded runs are in jail: `fork-locked` and `fresh-locked` limit
 each run (`labkit.jail`), and `fork-sandboxed` knows besides that it has a sandbox to itself (`labkit.sandbox`).
-Requests: load · seed · swap · get · call · invoke (get and call in one) · probe.
+Requests: read · load · swap · get · call · invoke (get and call in one) · probe; before any of them, a seed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import json
+import marshal
 import os
 import random
 import signal
@@ -26,15 +27,17 @@ import socket
 import sys
 import threading
 import types
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import labkit
-from labkit import forbid, jail, wire
+from labkit import cores, forbid, jail, wire
 
 MEMORY = 4 << 30  # bytes a run may allocate beyond what its imports took
 FILE = 256 << 20  # bytes a run may write into one file
+CODE = 1 << 20  # bytes of bytecode that are handed on; a larger file is compiled by each run
 
 
 class Server:
@@ -53,10 +56,12 @@ class Server:
         ahead = bytearray()
         while True:
             try:
-                serial, op, *arguments = wire.receive(self.sock, self.held, ahead=ahead)
+                serial, seed, op, *arguments = wire.receive(self.sock, self.held, ahead=ahead)
             except wire.Closed:
                 return
             try:
+                if seed is not None:
+                    self.begin(seed)
                 reply = wire.dumps([serial, "ok", getattr(self, "do_" + op)(*arguments)], self.keep)
             except BaseException as e:  # whatever the lab raises, exits included, is the judge's to name
                 reply = wire.dumps([serial, "raised", self.report(e)])
@@ -71,18 +76,38 @@ class Server:
         self.handles.append(x)
         return len(self.handles) - 1, type(x).__name__
 
+    def do_read(self, path: str, data: bytes) -> bytes:
+        """The file's bytecode, for all that will load it; nothing if compiling it prints a warning, as each should."""
+        self._reads(path, data)
+        with warnings.catch_warnings(record=True) as said:
+            code = marshal.dumps(
+                compile(data, path, "exec", dont_inherit=True)
+            )  # from bytes: Python sees to the encoding
+        return b"" if said or len(code) > CODE else code
+
     def do_load(
-        self, path: str, data: bytes, forbidden: dict[str, list[str]], guard: str | None, variants: str | None
+        self,
+        path: str,
+        data: bytes,
+        code: bytes,
+        forbidden: dict[str, list[str]],
+        guard: str | None,
+        variants: str | None,
     ) -> None:
-        """Loads a lab, out of reach of the answers beside `guard`; and a file of variants, for `swap`."""
-        self.path = path
-        self.source = data.decode("utf-8-sig", "replace").splitlines()
+        """Loads a lab, out of reach of the answers beside `guard`; and a file of variants, for `swap`.
+
+        `code` is what `read` gave here or in a run before, when nothing of the file had been run.
+        """
+        self._reads(path, data)
         forbid.watch(forbidden, Path(guard) if guard else None, forbidden)
-        self.handles[0] = load(path, "lab", data=data)
+        self.handles[0] = load(path, "lab", code=marshal.loads(code) if code else data)
         self.variants = load(variants, "variants", keep=True) if variants else None
         self.put_back = lambda: None
 
-    def do_seed(self, number: int) -> None:
+    def _reads(self, path: str, data: bytes) -> None:
+        self.path, self.source = path, data.decode("utf-8-sig", "replace").splitlines()
+
+    def begin(self, number: int) -> None:
         """Random numbers that nobody asked for, such as initial weights, are the same for every version of a lab."""
         random.seed(number)
         if numpy := sys.modules.get("numpy"):
@@ -147,17 +172,17 @@ class Server:
         }
 
 
-def load(path: str, name: str, keep: bool = False, data: bytes | None = None) -> types.ModuleType:
+def load(path: str, name: str, keep: bool = False, code: bytes | types.CodeType | None = None) -> types.ModuleType:
     """A module from a file, under a name of our choice.  `keep`: store its bytecode, so that the next load is quick."""
     module = types.ModuleType(name)
     module.__file__ = path
     sys.modules[name] = module  # dataclasses look their module up
     if keep:
         code = importlib.machinery.SourceFileLoader(name, path).get_code(name)
-    else:
-        data = Path(path).read_bytes() if data is None else data
-        code = compile(data, path, "exec", dont_inherit=True)  # from bytes: Python sees to the encoding
-    exec(code, module.__dict__)  # type: ignore[arg-type]
+    code = Path(path).read_bytes() if code is None else code
+    if isinstance(code, bytes):
+        code = compile(code, path, "exec", dont_inherit=True)
+    exec(code, module.__dict__)
     return module
 
 
@@ -225,6 +250,7 @@ def warm_up(modules: list[str], forbidden: list[str]) -> None:
         if given in sys.modules:
             importlib.import_module(name)
     _code_of("labkit.count")
+    jail.prepare()
     forbid.prepare(forbidden)
     _held()
     gc.freeze()  # forks then share these pages
@@ -235,7 +261,7 @@ def fork_server(
 ) -> None:
     """Answers requests until the judge hangs up.
 
-    `fork` (two descriptors come along: channel and output) with a pid · `wait PID` with [its exit status, whether
+    `fork [CORE]` (two descriptors come along: channel and output) with a pid · `wait PID` with [its exit status, whether
     nothing is left of it] · `kill PID` and `poke PID` with whether it was there.  `alone`: nothing else runs in this
     sandbox, so what a run leaves running can be ended without asking whose it is.
     """
@@ -267,6 +293,8 @@ def fork_server(
                 pid = os.fork()
                 if pid == 0:
                     os.setsid()
+                    if rest:
+                        cores.stay(rest[0])
                     control.close()
                     channel, output = descriptors
                     for stream in (1, 2):

@@ -14,8 +14,11 @@ import functools
 import importlib
 import importlib.abc
 import importlib.util
+import io
 import os
 import sys
+import tokenize
+import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,24 +51,42 @@ def uses(source: str | bytes, names: Iterable[str], given: str = "") -> list[tup
 
 
 def _uses(source: str | bytes, names: list[str], given: str) -> list[tuple[int, str, str]]:
+    names = [name for name in names if _appears(name, source)]
+    if not names:
+        return []
     found = set()
-    for line, dotted, owner in _names(source, given):
+    for line, dotted, top in _names(source):
         hit = next((n for n in names if dotted == n or dotted.startswith(n + ".")), None)
-        if hit:
-            found.add((line, hit, owner))
+        if hit and ast.dump(top) not in _statements(given):
+            found.add((line, hit, getattr(top, "name", "")))
     return sorted(found)
 
 
+def _appears(name: str, source: str | bytes) -> bool:
+    """Whether all parts of a dotted name stand somewhere in source.  In most files they do not: nothing to parse then."""
+    text = _text(source)
+    return text is None or all(part in text for part in name.split("."))
+
+
+@functools.lru_cache(maxsize=2)
+def _text(source: str | bytes) -> str | None:
+    """What stands in source, written as Python writes the names that it reads there; None if that cannot be read."""
+    try:
+        if isinstance(source, bytes):
+            source = source.decode(tokenize.detect_encoding(io.BytesIO(source).readline)[0])
+    except (SyntaxError, LookupError, ValueError):
+        return None
+    return unicodedata.normalize("NFKC", source)
+
+
 @functools.lru_cache(maxsize=2)  # each task of a lab asks the same of the same file
-def _names(source: str | bytes, given: str) -> list[tuple[int, str, str]]:
-    """All dotted names that the statements of source use, but for those in `given`: (line, name, definition)."""
-    theirs = _statements(given)
+def _names(source: str | bytes) -> list[tuple[int, str, ast.stmt]]:
+    """All dotted names that source uses: (line, name, the top-level statement it stands in)."""
     tree = _parse(source)
     aliases = _aliases(tree)
     return [
-        (getattr(node, "lineno", 0), dotted, getattr(top, "name", ""))
+        (getattr(node, "lineno", 0), dotted, top)
         for top in tree.body
-        if ast.dump(top) not in theirs
         for node in ast.walk(top)
         for dotted in _dotted(node, aliases)
     ]

@@ -8,7 +8,9 @@ Which files it sees is not decided here but in `labkit.sandbox`.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import functools
 import os
 import platform
 import signal
@@ -71,6 +73,15 @@ def filters() -> bool:
     return sys.platform == "linux" and platform.machine() in _CALLS and sys.maxsize > 2**32
 
 
+def prepare() -> None:
+    """Imports and makes what `lock` needs, so that each fork has it already."""
+    with contextlib.suppress(ImportError):
+        import resource  # noqa: F401
+    if filters():
+        _program(platform.machine(), os.getpid())
+        _prctl()
+
+
 def hide_memory() -> None:
     """No process of the same user may read this one's memory, nor that of its forks."""
     if sys.platform == "linux":
@@ -125,19 +136,27 @@ def _watch() -> None:
     sys.addaudithook(hook)
 
 
+class _Program(ctypes.Structure):
+    """struct sock_fprog."""
+
+    _fields_ = [("length", ctypes.c_ushort), ("code", ctypes.c_void_p)]
+
+
 def _filter() -> None:
     """Refuses system calls from now on, in every thread to come.  Source: seccomp(2), Linux."""
     program = _program(platform.machine(), os.getpid())
     code = ctypes.create_string_buffer(program, len(program))
-
-    class Program(ctypes.Structure):
-        _fields_ = [("length", ctypes.c_ushort), ("code", ctypes.c_void_p)]
-
-    given = Program(len(program) // 8, ctypes.addressof(code))
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    prctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong]
+    given = _Program(len(program) // 8, ctypes.addressof(code))
+    prctl = _prctl()
     if prctl(_PR_SET_NO_NEW_PRIVS, 1, None, 0, 0) or prctl(_PR_SET_SECCOMP, 2, ctypes.addressof(given), 0, 0):
         raise OSError(ctypes.get_errno(), "the system calls of a graded lab cannot be filtered here")
+
+
+@functools.cache
+def _prctl() -> Any:
+    found = ctypes.CDLL(None, use_errno=True).prctl
+    found.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong]
+    return found
 
 
 def _program(machine: str, me: int) -> bytes:

@@ -16,10 +16,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from labkit import sandbox, wire
+from labkit import cores, sandbox, wire
 from labkit.catalog import LabError
 from labkit.remote import Box, Stopped
 
@@ -54,6 +54,8 @@ class Kitchen:
         self._boxes: list[Box] = []
         self._spare: Box | None = None
         self._called_off = False
+        self._core: int | None = None
+        self._compiled: dict[tuple[str, bytes], bytes] = {}
         self._environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
         if fork:
             self._start_server()
@@ -76,6 +78,15 @@ class Kitchen:
         """Has the next process ready: started, everything imported, nothing loaded."""
         if self._spare is None:
             self._spare = self._made()
+
+    @contextlib.contextmanager
+    def on_one_core(self) -> Iterator[None]:
+        """This thread, and the boxes it asks for meanwhile, stay on one core."""
+        with cores.one() as self._core:
+            try:
+                yield
+            finally:
+                self._core = None
 
     def call_off(self) -> None:
         """Ends what is being checked, from another thread; the thread that checks gets `Stopped`, until `go_on`."""
@@ -164,7 +175,9 @@ class Kitchen:
         ours, theirs = socket.socketpair()
         read, write = os.pipe()
         try:
-            pid = self._tell("fork", descriptors=[theirs.fileno(), write])
+            pid = self._tell(
+                "fork", *([] if self._core is None else [self._core]), descriptors=[theirs.fileno(), write]
+            )
         except Gone:
             ours.close()
             os.close(read)
@@ -204,7 +217,7 @@ class Kitchen:
                         self._start_server()
             return status[0]
 
-        return Box(ours, os.fdopen(read, "rb"), kill, wait, poke)
+        return Box(ours, os.fdopen(read, "rb"), kill, wait, poke, self._compiled)
 
     def _fresh(self) -> Box:
         token = secrets.token_hex(16)
@@ -254,4 +267,4 @@ class Kitchen:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(run.pid, signal.SIGUSR1)
 
-        return Box(sock, run.stdout, kill, wait, poke)
+        return Box(sock, run.stdout, kill, wait, poke, self._compiled)

@@ -100,7 +100,7 @@ def _module(lab: Lab, data: bytes) -> ModuleType:
     trouble = ""
     try:
         with contextlib.redirect_stdout(printed):
-            module = child.load(path, name, data=data)
+            module = child.load(path, name, code=data)
     except KeyboardInterrupt:
         raise
     except SystemExit:

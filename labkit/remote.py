@@ -162,14 +162,20 @@ class Box:
         kill: Callable[[], None],
         status: Callable[[], int],
         poke: Callable[[], None],
+        compiled: dict[tuple[str, bytes], bytes] | None = None,
     ) -> None:
-        """`kill` ends the process, `status` waits for its end, `poke` has it print its stack."""
+        """`kill` ends the process, `status` waits for its end, `poke` has it print its stack.
+
+        `compiled` holds the bytecode of the last file, for all boxes that share it.
+        """
         self._sock, self._kill, self._status, self._poke = sock, kill, status, poke
+        self._compiled = {} if compiled is None else compiled
         self._path, self._lines = "", [""]
         self.lab = Remote(self, 0, "module")
         self.journal: list[Call] = []
         self.deadline = float("inf")  # of the whole check, in time.monotonic() seconds
         self._serial = 0
+        self._seed: int | None = None
         self._ahead = bytearray()
         self._functions: dict[tuple[int, str], str] = {}  # (object, name) → kind, of those that were asked for
         self._unheld = 0  # numbers below it are of functions that never became handles
@@ -199,11 +205,16 @@ class Box:
             raise Failed("raised", str(e), [t.__name__ for t in type(e).__mro__[:-1]]) from None
         self._lines = data.decode("utf-8", "replace").splitlines()
         files = {name: forbid.folders(name) for name in forbidden}
-        self._ask("load", str(path), data, files, guard and str(guard), variants and str(variants))
+        if (self._path, data) not in self._compiled:
+            code = self._ask("read", self._path, data)
+            self._compiled.clear()
+            self._compiled[self._path, data] = code
+        code = self._compiled[self._path, data]
+        self._ask("load", self._path, data, code, files, guard and str(guard), variants and str(variants))
 
     def seed(self, number: int) -> None:
-        """Where the global random numbers of the lab's process begin."""
-        self._ask("seed", number)
+        """Where the global random numbers of the lab's process begin from the next request on, which tells it."""
+        self._seed = number
 
     def swap(self, name: str) -> None:
         """From now on, this variant stands in for the function it is a variant of, and for no other."""
@@ -279,7 +290,8 @@ class Box:
         if self._over:
             raise self._over
         self._serial += 1
-        data = wire.dumps([self._serial, *request], self._reference)
+        data = wire.dumps([self._serial, self._seed, *request], self._reference)
+        self._seed = None
         deadline = min(time.monotonic() + CALL, self.deadline)
         try:
             wire.send(self._sock, data, deadline)

@@ -267,8 +267,10 @@ def results(
     deadline = time.monotonic() + WHOLE
     known: dict[str, Result] = {}
     stuck: Observation | None = None
-    for task in sorted(spec.lab.tasks, key=lambda t: t.name not in early):  # stable: otherwise the lab's order
-        if task.name in wanted:
+    with source.on_one_core():
+        for task in sorted(spec.lab.tasks, key=lambda t: t.name not in early):  # stable: otherwise the lab's order
+            if task.name not in wanted:
+                continue
             progress(task.name)
             made = _run_task(source, spec, task, file, seed, deadline, known, stuck)
             if (error := made.seen.errors.get((LOADING, 0))) and error.outcome == "slow":

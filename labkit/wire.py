@@ -57,7 +57,7 @@ def dumps(value: Any, keep: Callable[[Any], tuple[int, str]] | None = None) -> b
     buffers = _Buffers()
     tree = _pack(value, buffers, keep, 0)
     # Not as ASCII: two lone surrogates that stand side by side would come back as one character.
-    head = json.dumps(tree, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    head = _ENCODE(tree).encode("utf-8", "surrogatepass")
     total = len(head) + sum(map(len, buffers))
     if total > MAX_BYTES or len(head) > MAX_HEAD:
         raise WireError(f"a value of {total / 2**20:.0f} MB; at most {MAX_BYTES >> 20} MB may be returned or passed")
@@ -141,7 +141,7 @@ def _read(exactly: Callable[[int], bytes], handle: Handle | None) -> Any:
     text = exactly(head)
     buffers = [exactly(n) for n in sizes]
     try:
-        tree = json.loads(text.decode("utf-8", "surrogatepass"), parse_constant=_no_constant)
+        tree = _DECODE(text.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError) as e:
         raise WireError(f"a head that is not JSON: {type(e).__name__}") from None
     try:
@@ -154,6 +154,11 @@ def _read(exactly: Callable[[int], bytes], handle: Handle | None) -> Any:
 
 def _no_constant(name: str) -> None:
     raise ValueError(name)
+
+
+# Made once: json.dumps and json.loads make them anew for each message.
+_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
+_DECODE = json.JSONDecoder(parse_constant=_no_constant).decode
 
 
 class _Buffers(list[bytes]):

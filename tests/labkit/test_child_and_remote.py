@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import random
 import socket
 import struct
 import subprocess
@@ -160,8 +161,10 @@ OUTCOMES = {
     "all descriptors closed": ("import os; os.closerange(0, 500)", "died", "the process"),
     "its own group": ("import os, signal; os.kill(0, signal.SIGKILL)", "died", "SIGKILL"),
     "killpg": ("import os, signal; os.killpg(os.getpgrp(), signal.SIGKILL)", "died", "SIGKILL"),
-    "a patched json": ("import json; json.dumps = lambda *a, **k: '[1'", "garbage", "JSON"),
-    "a patched json that answers": ("import json; json.dumps = lambda *a, **k: '{\"l\":[1,\"ok\",7]}'", "garbage", "belong"),
+    "a patched wire": ("from labkit import wire; wire._ENCODE = lambda x: '[1'", "garbage", "JSON"),
+    "a patched wire that answers": (
+        "from labkit import wire; wire._ENCODE = lambda x: '{\"l\":[1,\"ok\",7]}'", "garbage", "belong",
+    ),
     "a patched struct": ("import struct; struct.pack = lambda *a: b'\\xff' * 8", "garbage", "buffers"),
     "a patched socket": ("import socket; socket.socket.sendall = lambda *a: 1 / 0", "died", "exit status 0"),
 }  # fmt: skip
@@ -463,6 +466,64 @@ def test_tighter_limits_of_the_system_are_no_obstacle(tmp_path):
 def server():
     with Kitchen(fork=True) as made:
         yield made
+
+
+@pytest.fixture
+def read_files(monkeypatch):
+    """The paths that were sent to be compiled for all."""
+    asked, ask = [], remote.Box._ask
+
+    def noted(self, op, *rest):
+        if op == "read":
+            asked.append(rest[0])
+        return ask(self, op, *rest)
+
+    monkeypatch.setattr(remote.Box, "_ask", noted)
+    return asked
+
+
+def loaded(kitchen, path):
+    box = kitchen.box()
+    box.load(path)
+    return box
+
+
+def test_a_file_is_compiled_once_and_lines_still_have_their_file(server, tmp_path, read_files):
+    path = write(tmp_path / "lab.py", "def f():\n    return 1 / 0\n")
+    for _ in range(3):
+        box = loaded(server, path)
+        assert failure(box.lab.f).line == 2
+        box.close()
+    other = write(tmp_path / "other.py", path.read_text())  # the same bytes, but its lines are another file's
+    box = loaded(server, other)
+    assert (failure(box.lab.f).line, failure(box.lab.f).code) == (2, "return 1 / 0")
+    box.close()
+    write(other, "def f():\n    return 5\n")
+    box = loaded(server, other)
+    assert box.lab.f() == 5
+    box.close()
+    assert read_files == [str(path), str(other), str(other)]
+
+
+@pytest.mark.parametrize("source", ["x = 1 is 1\n", "x = [" + "'é', " * 300_000 + "]\n"], ids=["warning", "large"])
+def test_what_each_must_compile_itself(server, tmp_path, source):
+    path = write(tmp_path / "lab.py", source)
+    for _ in range(2):
+        box = loaded(server, path)
+        assert box.lab.x is True if "is" in source else len(box.lab.x) == 300_000
+        box.close()
+        assert ("SyntaxWarning" in box.printed) == ("is" in source)
+    assert list(server._compiled.values()) == [b""]
+
+
+def test_a_seed_counts_from_the_next_request_on_and_once(cook):
+    box = cook("import random\ndef f(): return random.random()\n")
+    box.seed(7)
+    box.seed(11)
+    expected = random.Random(11)
+    assert [box.lab.f(), box.lab.f()] == [expected.random(), expected.random()]
+    box.seed(11)
+    assert box.lab.f() == random.Random(11).random()
 
 
 def test_a_lab_that_kills_its_parent(server, tmp_path):

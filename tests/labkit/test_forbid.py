@@ -39,10 +39,40 @@ def uses(source, given=""):
             "class A:\n    def f(self):\n        import llmcore\n\n\nimport llmcore",
             [(3, "llmcore", "A"), (6, "llmcore", "")],
         ),
+        ("import ｌｌｍｃｏｒｅ", [(1, "llmcore", "")]),  # Python reads it as llmcore
     ],
 )
 def test_found(source, found):
     assert uses(source) == found
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        b"# coding: utf-7\nimport llmc+AG8-re\n",
+        b"\xef\xbb\xbf# coding: utf-8\nimport llmcore\n",
+        b"# coding: latin-1\nx = '\xff'; import llmcore\n",
+    ],
+)
+def test_found_as_python_reads_the_bytes(source):
+    compile(source, "x", "exec")
+    assert [name for _, name, _ in forbid.uses(source, NAMES)] == ["llmcore"]
+
+
+@pytest.mark.parametrize("source", [b"# coding: nonsense\nimport llmcore\n", b"x = '\xff'\nimport llmcore\n"])
+def test_bytes_that_python_cannot_read_use_nothing(source):
+    assert forbid.uses(source, NAMES) == []
+
+
+def test_a_file_without_the_words_is_not_parsed(monkeypatch):
+    def parse(source):
+        raise AssertionError("it was parsed")
+
+    monkeypatch.setattr(forbid, "_parse", parse)
+    forbid._names.cache_clear()
+    assert uses("import torch\ntorch.nn.Linear(2, 3)  # no llm core, no Multihead, no Attention") == []
+    with pytest.raises(AssertionError, match="it was parsed"):
+        uses("import torch\ntorch.nn.Linear(2, 3)  # no MultiheadAttention")
 
 
 @pytest.mark.parametrize(

@@ -180,7 +180,7 @@ def test_each_end_is_said(status, says):
     theirs.close()
     box = remote.Box(ours, open(os.devnull, "rb"), lambda: None, lambda: status, lambda: None)  # noqa: SIM115  # it closes it
     with pytest.raises(remote.Failed) as e:
-        box.seed(1)
+        box.fetch(0, "anything")
     box.close()
     assert (e.value.outcome, e.value.text) == ("died", says)
 
