@@ -35,6 +35,9 @@ class Opaque:
 NO_ARRAYS = frozenset({bool, int, float, str, bytes, type(None), list, tuple, dict, set, frozenset})
 
 
+ATOMS = frozenset({bool, int, float, str, bytes, type(None), Opaque})  # no copy of them can differ
+
+
 def library(x: object) -> str | None:
     """`torch` or `numpy` when x is an array of theirs, else None."""
     if type(x) in NO_ARRAYS:
@@ -68,10 +71,10 @@ def plain(x: Any) -> Any:
             return x.detach().clone()
         case "numpy":
             return x.copy()
-    if type(x) in (bool, int, float, str, bytes, type(None), Opaque):
+    if type(x) in ATOMS:
         return x
     if type(x) in (list, tuple):
-        return [plain(y) for y in x]
+        return list(x) if ATOMS.issuperset(map(type, x)) else [plain(y) for y in x]
     if type(x) in (set, frozenset):
         return {_frozen(y) for y in x}
     if type(x) is dict:
@@ -99,6 +102,8 @@ def equal(a: Any, b: Any) -> bool:
     if type(a) is not type(b):
         return False
     if isinstance(a, list):
+        if len(kinds := {*map(type, a), *map(type, b)}) == 1 and kinds <= {str, int}:  # no NaN, and True is no 1
+            return bool(a == b)
         return len(a) == len(b) and all(equal(x, y) for x, y in zip(a, b, strict=True))
     if isinstance(a, dict):
         # Order counts as nothing, keys must be of the same type: {1: x} is not {True: x}.

@@ -68,17 +68,17 @@ def dumps(value: Any, keep: Callable[[Any], tuple[int, str]] | None = None) -> b
 
 def loads(data: bytes, handle: Handle | None = None) -> Any:
     """The value of one whole message."""
-    view = memoryview(data)
+    at = 0
 
     def exactly(n: int) -> bytes:
-        nonlocal view
-        if n > len(view):
+        nonlocal at
+        at += n
+        if at > len(data):
             raise WireError("a message shorter than it says")
-        part, view = view[:n], view[n:]
-        return bytes(part)
+        return data[at - n : at]
 
     value = _read(exactly, handle)
-    if len(view):
+    if at < len(data):
         raise WireError("a message longer than it says")
     return value
 

@@ -277,3 +277,15 @@ def test_an_area_that_is_not_there_is_refused() -> None:
     )
     assert done.returncode == 2
     assert "no area is called 'bbpe'; there are: bpe, decode" in done.stderr
+
+
+def test_the_page_on_sizes_is_what_the_command_prints() -> None:
+    page = (ROOT / "instructors" / "sizing.md").read_text("utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.sizing"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    lines = [line for line in done.stdout.splitlines() if line]
+    assert len(lines) > 8
+    assert [line for line in lines if line not in page] == []
+    measured = json.loads((ROOT / "benchmarks" / "results" / "grade.json").read_text("utf-8"))
+    assert f"{measured['date']}: {measured['machine']['cpu']}, load average {measured['machine']['load']} at" in page

@@ -39,6 +39,12 @@ def uses(source, given=""):
             "class A:\n    def f(self):\n        import llmcore\n\n\nimport llmcore",
             [(3, "llmcore", "A"), (6, "llmcore", "")],
         ),
+        ("import os as o, \\\n  llmcore", [(1, "llmcore", "")]),
+        ("from \\\r\n  llmcore import model", [(1, "llmcore", "")]),
+        ("import\\\rllmcore", [(1, "llmcore", "")]),
+        ("from torch import (\n    nn,\n)\nnn.\\\n  MultiheadAttention", [(4, "torch.nn.MultiheadAttention", "")]),
+        ("from llmcore.model import(attention)", [(1, "llmcore", "")]),
+        ("x = 1;import\tllmcore", [(1, "llmcore", "")]),
         ("import ｌｌｍｃｏｒｅ", [(1, "llmcore", "")]),  # Python reads it as llmcore
     ],
 )
@@ -70,7 +76,8 @@ def test_a_file_without_the_words_is_not_parsed(monkeypatch):
 
     monkeypatch.setattr(forbid, "_parse", parse)
     forbid._names.cache_clear()
-    assert uses("import torch\ntorch.nn.Linear(2, 3)  # no llm core, no Multihead, no Attention") == []
+    assert uses("import torch\ntorch.nn.Linear(2, 3)  # no Multihead, no Attention") == []
+    assert uses("'''As in llmcore.'''\nimport os\nllmcore = 3  # and MultiheadAttention") == []
     with pytest.raises(AssertionError, match="it was parsed"):
         uses("import torch\ntorch.nn.Linear(2, 3)  # no MultiheadAttention")
 
