@@ -15,7 +15,7 @@ from labkit.grading import lateness, words
 from labkit.grading.policy_file import read as read
 from labkit.grading.records import Class, Mark, Refusal, Student, Turned, Verdict
 from labkit.grading.roster import Register
-from labkit.grading.rules import Excuse, Extension, Rule, closest, days_later, refuse
+from labkit.grading.rules import Decision, Excuse, Extension, Rule, closest, days_later, refuse
 from labkit.grading.rules import Policy as Policy
 
 # Refusals that leave a graded file, or a lab that is not asked for: they say nothing about this mark.
@@ -45,10 +45,17 @@ def check(policy: Policy, klass: Class) -> list[str]:
     named = [(e.key, "student", i, ids) for e in policy.extensions for i in e.students]
     named += [(e.key, "section", i, sections) for e in policy.extensions for i in e.sections]
     named += [(e.key, "student", i, ids) for e in policy.excuses for i in e.students]
+    named += [(d.key, "student", i, ids) for d in policy.decisions for i in d.students]
     for key, kind, word, known in named:
         if word not in known:
             says = f"there is no {kind} {word} in the class.{closest(word, known)}"
             found.append(refuse(policy.name, key, says))
+    given: set[tuple[str, str]] = set()
+    for d in policy.decisions:
+        for student in d.students:
+            if (student, d.lab) in given:
+                raise refuse(policy.name, d.key, f"there is a decision on {student}'s lab {d.lab} already. Keep one.")
+            given.add((student, d.lab))
     if found and any(s.columns for s in klass.students):
         raise found[0]
     return [str(e) for e in found]
@@ -63,7 +70,7 @@ def for_class(policy: Policy, klass: Class) -> Policy:
     """The same policy with each student it names under the main id, whichever of the roster's ids was written there."""
     register = Register(klass.students)
 
-    def known(entry: Extension | Excuse) -> tuple[str, ...]:
+    def known(entry: Extension | Excuse | Decision) -> tuple[str, ...]:
         try:
             return tuple(register.named(i).id for i in entry.students)
         except LabError as e:
@@ -75,12 +82,13 @@ def for_class(policy: Policy, klass: Class) -> Policy:
         policy,
         extensions=tuple(replace(e, students=known(e)) for e in policy.extensions),
         excuses=tuple(replace(e, students=known(e)) for e in policy.excuses),
+        decisions=tuple(replace(d, students=known(d)) for d in policy.decisions),
     )
 
 
 def counting(policy: Policy, klass: Class) -> list[Rule]:
-    """The labs that count for this class: those the policy lists, else those that somebody handed in."""
-    handed_in = {t.lab for t in klass.turned}
+    """The labs that count for this class: those the policy lists, else those that somebody handed in or has a mark in."""
+    handed_in = {t.lab for t in klass.turned} | {d.lab for d in policy.decisions}
     return [rule for rule in policy.rules.values() if policy.listed or rule.lab.id in handed_in]
 
 
@@ -102,7 +110,8 @@ def marks(
 
     A lab that was not handed in is *missing*, and costs its points, when its deadline has passed and files of others came
     in; otherwise it is *open*, since an export may hold one week of many.  An open or excused mark has 0 points of 0, so
-    sums need no exceptions.  An optional lab that was not handed in has no mark.
+    sums need no exceptions.  An optional lab that was not handed in has no mark.  What a person decided stands as it is:
+    nothing is taken off, and it uses no slip days.
     """
     check(policy, klass)
     now = now or datetime.now(UTC)
@@ -113,11 +122,15 @@ def marks(
         if r.reason not in NOTES:
             refused.setdefault(r.student, []).append(r)
     rules = counting(policy, klass)
+    decided = {(i, d.lab): d for d in policy.decisions for i in d.students}
     made: list[Mark] = []
     for student in klass.students:
         cases = []
         for rule in rules:
             key = (student.id, rule.lab.id)
+            if decision := decided.get(key):
+                cases.append(_Case(rule, _decided(student, rule, decision), None))
+                continue
             case = _case(policy, student, rule, turned.get(key), verdicts.get(key), refused.get(student.id, []))
             cases += [_open(case, rule.lab.id in came, now)] if case else []
         made += _best(policy, _priced(policy, cases))
@@ -150,6 +163,11 @@ def _case(
         raise LabError(f"{turned.where}: the time it was handed in has no zone. This is a fault of the intake.")
     late = max(0.0, (turned.when.astimezone(UTC) - due).total_seconds()) if due else 0.0
     return _Case(rule, replace(mark, late=late), due, late)
+
+
+def _decided(student: Student, rule: Rule, decision: Decision) -> Mark:
+    points, why = decision.points, f"Decided by a person: {decision.why}"
+    return Mark(student.id, rule.lab.id, rule.points, points, points, "graded", note=why, decided=True)
 
 
 def _open(case: _Case, others_came: bool, now: datetime) -> _Case:

@@ -10,13 +10,14 @@ from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from labkit.catalog import Lab, LabError
-from labkit.grading.rules import Best, Excuse, Extension, Late, Policy, Rule, closest, exists, moment, refuse
+from labkit.grading.rules import Best, Decision, Excuse, Extension, Late, Policy, Rule, closest, exists, moment, refuse
 
-TOP = ("zone", "points", "credit", "late", "labs", "extension", "excused", "best")
+TOP = ("zone", "points", "credit", "late", "labs", "extension", "excused", "decided", "best")
 LATE = ("per_day", "at_most", "until_days", "slip_days", "slip_use")
 LAB = ("points", "due", "optional", "column")
 EXTENSION = ("student", "students", "section", "sections", "lab", "labs", "due", "days")
 EXCUSED = ("student", "students", "lab", "labs")
+DECIDED = ("student", "students", "lab", "points", "why")
 BEST = ("labs", "count")
 DEFAULT = "the default policy"
 
@@ -65,6 +66,7 @@ class _Reader:
             late=late,
             extensions=tuple(self._extension(k, t) for k, t in self._rows("extension", data)),
             excuses=tuple(self._excuse(k, t) for k, t in self._rows("excused", data)),
+            decisions=tuple(self._decision(k, t, rules) for k, t in self._rows("decided", data)),
             best=tuple(self._best(k, t, rules) for k, t in self._rows("best", data)),
         )
         if twice := [i for i in rules if sum(i in b.labs for b in policy.best) > 1]:
@@ -120,6 +122,23 @@ class _Reader:
         if not students:
             raise self._error(key, 'say whom: student = "…".')
         return Excuse(key, students, self._labs(key, self._words(key, table, "lab")))
+
+    def _decision(self, key: str, table: dict[str, Any], rules: dict[str, Rule]) -> Decision:
+        self._known(key, table, DECIDED)
+        students, why = self._words(key, table, "student"), table.get("why", "")
+        if not students:
+            raise self._error(key, 'say whose mark it is: student = "…".')
+        if not isinstance(why, str) or not why.strip():
+            raise self._error(key, 'say why, in words that the student may read: why = "…".')
+        labs = self._labs(key, self._words(key, table, "lab"))
+        if not labs:
+            raise self._error(key, 'say for which lab: lab = "…".')
+        if labs[0] not in rules:
+            raise self._error(key, f"lab {labs[0]} does not stand under [labs], so it does not count at all.")
+        most, points = rules[labs[0]].points, table.get("points")
+        if not isinstance(points, (int, float)) or isinstance(points, bool) or not 0 <= points <= most:
+            raise self._error(f"{key}.points", f"give a number from 0 to {most:g}, which is what the lab counts.")
+        return Decision(key, students, labs[0], float(points), why.strip())
 
     def _best(self, key: str, table: dict[str, Any], rules: dict[str, Rule]) -> Best:
         self._known(key, table, BEST)

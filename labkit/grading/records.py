@@ -120,3 +120,4 @@ class Mark:
     slip_days: int = 0  # used for this lab
     penalty: float = 0.0  # the share that was taken off, 0 to 1
     note: str = ""  # a sentence, when there is something to say
+    decided: bool = False  # by a person

@@ -59,7 +59,7 @@ def report(klass: Class, marks: Sequence[Mark], verdicts: Verdicts, extra: Extra
         "tasks": _tasks(every, extra.labs),
         "look": report_people.look(klass, marks, verdicts, every, extra.hints, extra.pages, extra.labs),
         "absent": report_people.absent(klass, marks, extra.pages),
-        "how": _how(verdicts, extra),
+        "how": _how(marks, verdicts, extra),
     }
     links = "".join(f'<li><a href="#{key}">{title}</a></li>' for key, title in SECTIONS.items())
     sections = "".join(
@@ -210,7 +210,7 @@ def _tasks(every: Sequence[Rate], labs: Sequence[Lab]) -> str:
     return "".join(parts) if labs else "<p>No lab was graded.</p>\n"
 
 
-def _how(verdicts: Verdicts, extra: Extra) -> str:
+def _how(marks: Sequence[Mark], verdicts: Verdicts, extra: Extra) -> str:
     def named(values: list[str]) -> str:
         return "; ".join(f"{esc(v or 'not recorded')} ({n})" for v, n in Counter(values).most_common()) or "–"
 
@@ -220,6 +220,7 @@ def _how(verdicts: Verdicts, extra: Extra) -> str:
     rows = [
         ["When", f"{extra.made:%Y-%m-%d %H:%M %Z}"],
         ["Policy", esc(extra.policy) or "not stated"],
+        ["Marks decided by a person", str(sum(m.decided for m in marks))],
         ["Seeds (files)", named(seeds)],
         ["Sandbox (files)", named([v.sandbox for v in files])],
         ["Environment (files)", named([v.environment for v in files])],

@@ -59,6 +59,17 @@ class Excuse:
 
 
 @dataclass(frozen=True)
+class Decision:
+    """A mark that a person gives, whatever the program found: an appeal, a paper of an examination."""
+
+    key: str
+    students: tuple[str, ...]
+    lab: str
+    points: float  # of the gradebook
+    why: str  # students read it
+
+
+@dataclass(frozen=True)
 class Best:
     """Of these labs, only the best `count` of each student count."""
 
@@ -78,6 +89,7 @@ class Policy:
     late: Late = field(default_factory=Late)
     extensions: tuple[Extension, ...] = ()
     excuses: tuple[Excuse, ...] = ()
+    decisions: tuple[Decision, ...] = ()
     best: tuple[Best, ...] = ()
 
 

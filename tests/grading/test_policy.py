@@ -372,6 +372,65 @@ def test_the_best_of_a_group_count(tmp_path):
     assert [m.status for m in found if m.student == "bo"] == ["open", "open", "open"]
 
 
+DECIDED = '[[decided]]\nstudent = "ada"\nlab = "1.1"\npoints = {}\nwhy = "Appeal of 3 February."\n'
+
+
+@pytest.mark.parametrize("points", [0, 6.5, 10])
+@pytest.mark.parametrize(
+    ("turned", "more"),
+    [
+        ([], ""),  # nothing came in
+        ([handed(DUE)], ""),
+        ([handed(DUE + timedelta(days=3))], ""),  # late: nothing is taken off
+        ([handed(DUE)], '[[excused]]\nstudent = "ada"\n'),
+    ],
+)
+def test_what_a_person_decided_stands(tmp_path, points, turned, more):
+    p = read(tmp_path, DEADLINE + "[late]\nper_day = 0.5\nslip_days = 1\n" + DECIDED.format(points) + more)
+    verdicts = {("ada", "1.1"): verdict("1.1", 3)} if turned else {}
+    [m] = policy.marks(p, Class([ADA], turned), verdicts, now=DUE - timedelta(days=9))
+    assert (m.points, m.earned, m.awarded, m.status, m.penalty, m.slip_days) == (10, points, points, "graded", 0, 0)
+    assert (m.note, m.decided) == ("Decided by a person: Appeal of 3 February.", True)
+
+
+def test_a_decision_is_about_one_student_and_one_lab_and_uses_no_slip_days(tmp_path):
+    text = 'zone = "UTC"\n' + "".join(f'[labs."{i}"]\ndue = 2027-02-01T12:00:00\n' for i in ("1.1", "1.2"))
+    p = read(tmp_path, text + "[late]\nper_day = 0.5\nslip_days = 1\n" + DECIDED.format(4))
+    late = DUE + timedelta(hours=20)
+    klass = Class([ADA, BO], [handed(late, s, i) for s in ("ada", "bo") for i in ("1.1", "1.2")])
+    found = policy.marks(p, klass, {(t.student, t.lab): verdict(t.lab) for t in klass.turned})
+    assert [(m.student, m.lab, m.awarded, m.slip_days, m.decided) for m in found] == [
+        ("ada", "1.1", 4, 0, True),
+        ("ada", "1.2", 10, 1, False),
+        ("bo", "1.1", 10, 1, False),
+        ("bo", "1.2", 5, 0, False),
+    ]
+
+
+def test_a_decided_lab_counts_without_being_listed_or_handed_in_and_costs_the_others_nothing(tmp_path):
+    p = read(tmp_path, DECIDED.format(4))
+    found = policy.marks(p, Class([ADA, BO], []), {})
+    assert [(m.student, m.lab, m.points, m.awarded, m.status) for m in found] == [
+        ("ada", "1.1", 10, 4, "graded"),
+        ("bo", "1.1", 0, 0, "open"),
+    ]
+    assert policy.marks(policy.restricted(p, ["1.2"]), Class([ADA], []), {}) == []
+
+
+def test_a_decided_mark_is_among_the_best_like_any_other(tmp_path):
+    text = '[labs."1.1"]\n[labs."1.2"]\n[[best]]\nlabs = ["1.1", "1.2"]\ncount = 1\n'
+    p = read(tmp_path, text + DECIDED.format(4))
+    found = policy.marks(p, Class([ADA], [handed(None, i="1.2")]), {("ada", "1.2"): verdict("1.2", 7)})
+    assert [(m.lab, m.status, m.awarded) for m in found] == [("1.1", "excused", 0), ("1.2", "graded", 7)]
+
+
+def test_two_decisions_on_one_mark_are_refused_also_under_two_ids(tmp_path):
+    ada = Student("ada", "Ada", columns={"id": "ada"}, also=("s1001",))
+    p = read(tmp_path, DECIDED.format(4) + DECIDED.format(5).replace('"ada"', '"s1001"'))
+    with pytest.raises(LabError, match=r"^course\.toml: decided 2: there is a decision on ada's lab 1\.1 already"):
+        policy.check(policy.for_class(p, Class([ada], [])), Class([ada], []))
+
+
 def test_an_excused_lab_leaves_its_group(tmp_path):
     text = 'points = 10\n[labs."1.1"]\n[labs."1.2"]\n[[best]]\nlabs = ["1.1", "1.2"]\ncount = 1\n'
     p = read(tmp_path, text + '[[excused]]\nstudent = "ada"\nlab = "1.1"\n')
@@ -380,11 +439,16 @@ def test_an_excused_lab_leaves_its_group(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "entry", ['[[extension]]\ndays = 1\nstudent = "adda"\n', '[[excused]]\nstudents = ["bo", "adda"]\n']
+    "entry",
+    [
+        '[[extension]]\ndays = 1\nstudent = "adda"\n',
+        '[[excused]]\nstudents = ["bo", "adda"]\n',
+        DECIDED.format(1).replace('"ada"', '"adda"'),
+    ],
 )
 def test_a_student_the_roster_does_not_have_is_refused_with_the_nearest(tmp_path, entry):
     p = read(tmp_path, '[labs."1.1"]\n' + entry)
-    with pytest.raises(LabError, match=r"^course\.toml: (extension|excused) 1: .* adda .* Did you mean ada\?$"):
+    with pytest.raises(LabError, match=r"^course\.toml: (extension|excused|decided) 1: .* adda .* Did you mean ada\?$"):
         policy.marks(p, Class([ADA, BO], []), {})
 
 
