@@ -121,9 +121,14 @@ def root(start: Path | None = None) -> Path:
     raise LabError("No phases/ folder here or above. Run `lab` inside the repository.")
 
 
+def is_course(base: Path) -> bool:
+    """Whether this is a course's repository, without answers."""
+    return (base / COURSE).is_file()
+
+
 def for_authors(base: Path, what: str) -> None:
     """LabError in a course's repository, whose labs are made elsewhere."""
-    if (base / COURSE).is_file():
+    if is_course(base):
         raise LabError(f"This is a course's repository, without the answers that {what} works on: its authors do that.")
 
 

@@ -91,11 +91,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.set_defaults(run=next_lab)
     commands = parser.add_subparsers(metavar="COMMAND", parser_class=_Command)
+    try:
+        without_answers = catalog.is_course(catalog.root())
+    except LabError:
+        without_answers = False
     for name, (function, add) in COMMANDS.items():
         summary, _, rest = (function.__doc__ or "").partition("\n")
+        of_no_use = without_answers and (name in NEED_ANSWERS or summary.startswith(("For authors", "For instructors")))
+        listed: dict[str, Any] = {} if of_no_use else {"help": summary.rstrip(".")}  # without it, known but not listed
         sub = commands.add_parser(
             name,
-            help=summary.rstrip("."),
+            **listed,
             description=f"{summary}\n\n{textwrap.dedent(rest).strip()}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
@@ -460,6 +466,8 @@ COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], int], Callable[[argpars
     "course": (cli_instructors.course, cli_instructors.course_options),
     "regrade": (cli_instructors.regrade, cli_instructors.regrade_options),
 }
+
+NEED_ANSWERS = ("diff", "trace")  # of the learner's commands
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,6 +1,7 @@
 """A course's repository: what it holds, what it must not, and that a learner can work in it."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -106,6 +107,18 @@ def test_variants_are_made_elsewhere(built, capsys, words):
 def test_what_needs_the_reference_says_so_in_one_line(built, capsys, words):
     assert main(words) == 2
     assert capsys.readouterr().err == "This is a course's repository: lab 99.1 has no solution.py here.\n"
+
+
+def test_help_lists_what_can_be_done_there(built, capsys, monkeypatch):
+    def listed():
+        with pytest.raises(SystemExit):
+            main(["--help"])
+        return set(re.findall(r"^    ([a-z]+)\b", capsys.readouterr().out, re.MULTILINE))
+
+    here = listed()
+    assert {"next", "check", "hint", "repro", "show", "watch", "doctor"} <= here
+    monkeypatch.setattr(catalog, "is_course", lambda base: False)
+    assert listed() - here == {"diff", "trace", "verify", "new", "grade", "vary", "oral", "course", "regrade"}
 
 
 def test_what_is_for_authors_says_so_in_one_line(built, capsys, monkeypatch):
