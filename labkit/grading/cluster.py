@@ -40,14 +40,30 @@ def _spread(ray: Any, jobs: list[Job], walls: str) -> Iterator[Answer]:
     deaths: dict[Job, int] = {}
     # An actor that dies does not come back under its old name; a new one is placed wherever there is a core.
     actor = ray.remote(num_cpus=1, max_restarts=0)(Worker)
-    cores = max(1, int(ray.cluster_resources().get("CPU", 1)))
-    free: list[tuple[Any, str]] = [(actor.remote(None, walls), "") for _ in range(min(cores, left))]
+    # One that waits for a core gets no job: with a machine lost, there may never be one for it.
+    starting: dict[Any, Any] = {}
+    free: list[tuple[Any, str]] = []
     busy: dict[Any, tuple[Any, Job]] = {}
+
+    def start() -> None:
+        worker = actor.remote(None, walls)
+        starting[worker.__ray_ready__.remote()] = worker
+
+    for _ in range(min(max(1, int(ray.cluster_resources().get("CPU", 1))), left)):
+        start()
     while left:
         while free and (waiting := queue.next(free[-1][1])):
             worker, _ = free.pop()
             busy[worker.judge.remote(waiting)] = worker, waiting
-        (done, *_), _ = ray.wait(list(busy), num_returns=1)
+        (done, *_), _ = ray.wait([*busy, *starting], num_returns=1)
+        if worker := starting.pop(done, None):
+            try:
+                ray.get(done)
+                free.append((worker, ""))
+            except ray.exceptions.RayError as e:
+                if not (busy or starting or free):
+                    raise LabError(f"No machine of the cluster can grade: {str(e).strip().splitlines()[-1]}") from None
+            continue
         worker, job = busy.pop(done)
         try:
             answer: Answer = (job, *ray.get(done), "")
@@ -56,7 +72,7 @@ def _spread(ray: Any, jobs: list[Job], walls: str) -> Iterator[Answer]:
             answer = job, None, b"", str(e.cause)
             free.append((worker, job.folder))
         except ray.exceptions.RayError:
-            free.append((actor.remote(None, walls), ""))
+            start()
             deaths[job] = deaths.get(job, 0) + 1
             if deaths[job] < DEATHS:
                 queue.add(job)

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tiny_lab import RIGHT, job, repository, written
@@ -166,6 +167,115 @@ def test_without_ray_it_says_how_to_get_it(lab, monkeypatch):
         next(cluster.judged([job(lab, b"")], "local"))
 
 
+class Ray:
+    """A cluster of one-core machines, in a few lines.  The jobs in `fatal` take their machine with them, so many times."""
+
+    class exceptions:
+        class RayError(Exception):
+            pass
+
+        class RayTaskError(RayError):
+            cause = "it raised"
+
+    def __init__(self, machines, fatal=(), broken=False):
+        self.machines, self.fatal, self.broken = machines, Counter(fatal), broken
+        self.living, self.asked = [], []
+
+    def cluster_resources(self):
+        return {"CPU": float(self.machines)}
+
+    def remote(self, **options):
+        assert options["num_cpus"] == 1
+        return lambda kind: SimpleNamespace(remote=self.actor)
+
+    def actor(self, *given):
+        actor = SimpleNamespace()
+        actor.__ray_ready__ = SimpleNamespace(remote=lambda: ("ready", id(actor)))
+        actor.judge = SimpleNamespace(
+            remote=lambda job: self.asked.append((id(actor), job)) or ("judge", id(actor), job)
+        )
+        self.living.append(id(actor))
+        self.kept = [*getattr(self, "kept", []), actor]  # so that no id comes twice
+        return actor
+
+    def placed(self, actor):
+        return actor in self.living[: self.machines]
+
+    def wait(self, refs, num_returns):
+        for ref in refs:
+            if self.placed(ref[1]) or self.broken:
+                return [ref], [r for r in refs if r is not ref]
+        raise AssertionError("it would wait for ever")
+
+    def get(self, ref):
+        if self.broken:
+            raise self.exceptions.RayError("The actor died.\nNo module named labkit")
+        if ref[0] == "ready":
+            return None
+        if self.fatal[ref[2]]:
+            self.fatal[ref[2]] -= 1
+            self.living.remove(ref[1])
+            self.machines -= 1
+            raise self.exceptions.RayError("gone")
+        if ref[2] == "bad":
+            raise self.exceptions.RayTaskError("bad")
+        return f"verdict on {ref[2]}", b""
+
+
+def spread(ray, jobs):
+    from labkit.grading import cluster
+
+    return [*cluster._spread(ray, [SimpleJob(j) for j in jobs], "limits")]
+
+
+class SimpleJob(str):
+    folder = "one"
+
+
+@pytest.mark.parametrize("machines", [1, 2, 3, 9])
+def test_each_job_once_however_many_machines(machines):
+    ray = Ray(machines)
+    answers = spread(ray, "abcd")
+    assert sorted(answers) == [(j, f"verdict on {j}", b"", "") for j in "abcd"]
+    assert len(ray.asked) == 4
+    assert len(ray.kept) == min(machines, 4)
+
+
+@pytest.mark.parametrize("machines", [2, 3])
+def test_with_a_machine_lost_the_others_do_its_work(machines):
+    ray = Ray(machines, fatal="b")
+    answers = spread(ray, "abcdef")
+    assert sorted(answers) == [(j, f"verdict on {j}", b"", "") for j in "abcdef"]
+    assert Counter(j for _, j in ray.asked) == Counter("abcdefb")
+
+
+def test_a_job_that_takes_two_machines_with_it_gets_a_sentence():
+    answers = spread(Ray(3, fatal="bb"), "abc")
+    assert sorted(map(str, answers)) == sorted(
+        map(
+            str,
+            [
+                ("a", "verdict on a", b"", ""),
+                ("c", "verdict on c", b"", ""),
+                ("b", None, b"", "its machine or its process died, twice"),
+            ],
+        )
+    )
+
+
+def test_what_a_judge_raises_is_that_jobs_sentence():
+    ray = Ray(1)
+    answers = spread(ray, ["bad", "a"])
+    assert ("bad", None, b"", "it raised") in answers
+    assert ("a", "verdict on a", b"", "") in answers
+    assert len(ray.kept) == 1
+
+
+def test_a_cluster_on_which_nothing_starts_is_one_line():
+    with pytest.raises(LabError, match=r"^No machine of the cluster can grade: No module named labkit$"):
+        spread(Ray(2, broken=True), "abc")
+
+
 @pytest.mark.slow
 def test_a_cluster_that_loses_an_actor_loses_and_doubles_nothing(lab, tmp_path, monkeypatch):
     ray = pytest.importorskip("ray", reason="needs Ray: pip install ray")
@@ -193,6 +303,45 @@ def test_a_cluster_that_loses_an_actor_loses_and_doubles_nothing(lab, tmp_path, 
     assert Counter(a[0] for a in answers) == Counter([*jobs, bad])
     assert {a[0]: a[1].earned for a in answers if a[1]} == {jobs[0]: 9} | dict.fromkeys(jobs[1:], 0)
     assert "lab.toml" in next(a[3] for a in answers if a[0] == bad)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_cluster_of_two_machines_that_loses_one_goes_on_with_the_other(lab, tmp_path):
+    ray = pytest.importorskip("ray", reason="needs Ray: pip install ray")
+    from ray.cluster_utils import Cluster
+
+    from labkit.grading import cluster
+
+    machines = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    try:
+        two = [machines.add_node(num_cpus=1) for _ in range(2)]
+        machines.wait_for_nodes()
+        begun = tmp_path / "begun"
+        slow = f"import os, time\ntry:\n    os.symlink(str(os.getpid()), {str(begun)!r})\n    time.sleep(8)\n"
+        slow += "except OSError:\n    pass\n"
+        jobs = [job(lab, slow.encode() + written(lab, **RIGHT))]
+        jobs += [job(lab, written(lab, negate=str(i))) for i in range(5)]
+        lost = []
+
+        def lose() -> None:
+            process, line = int(os.readlink(begun)), []
+            while process > 1:
+                process = parent(process)
+                line.append(process)
+            [machine] = [n for n in two if n.all_processes["raylet"][0].process.pid in line]
+            lost.append(machine)
+            machines.remove_node(machine, allow_graceful=False)
+
+        loser = when(begun.is_symlink, lose)
+        answers = [*cluster.judged(jobs, machines.address, "limits")]
+        loser.join()
+        assert len(lost) == 1
+        assert Counter(a[0] for a in answers) == Counter(jobs)
+        assert {a[0]: a[1].earned for a in answers if a[1]} == {jobs[0]: 9} | dict.fromkeys(jobs[1:], 0)
+    finally:
+        ray.shutdown()
+        machines.shutdown()
 
 
 def parent(process: int) -> int:
