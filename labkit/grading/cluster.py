@@ -13,7 +13,7 @@ from labkit.catalog import LabError
 from labkit.grading.pool import DEATHS, Answer, Queue
 from labkit.grading.work import Job, Worker
 
-LOCAL = "local"  # a cluster of this machine alone, made and ended here
+LOCAL = "local"  # Ray's word for a cluster of this machine alone, made and ended here
 
 
 def judged(jobs: Iterable[Job], address: str, walls: str = "") -> Iterator[Answer]:
@@ -23,7 +23,7 @@ def judged(jobs: Iterable[Job], address: str, walls: str = "") -> Iterator[Answe
     except ImportError:
         raise LabError("--ray needs Ray, which is not installed here: pip install 'ray>=2.50,<3'") from None
     try:
-        ray.init(address=None if address == LOCAL else address, include_dashboard=False, log_to_driver=False)
+        ray.init(address=address, include_dashboard=False, log_to_driver=False)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as e:
         raise LabError(f"No Ray cluster answers at {address}: {str(e).splitlines()[0]}") from None
     try:
