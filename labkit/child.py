@@ -80,9 +80,8 @@ class Server:
         """The file's bytecode, for all that will load it; nothing if compiling it prints a warning, as each should."""
         self._reads(path, data)
         with warnings.catch_warnings(record=True) as said:
-            code = marshal.dumps(
-                compile(data, path, "exec", dont_inherit=True)
-            )  # from bytes: Python sees to the encoding
+            # From bytes, not text: Python sees to the encoding.
+            code = marshal.dumps(compile(data, path, "exec", dont_inherit=True))
         return b"" if said or len(code) > CODE else code
 
     def do_load(
