@@ -277,6 +277,7 @@ def test_a_cluster_on_which_nothing_starts_is_one_line():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_a_cluster_that_loses_an_actor_loses_and_doubles_nothing(lab, tmp_path, monkeypatch):
     ray = pytest.importorskip("ray", reason="needs Ray: pip install ray")
     from labkit.grading import cluster
