@@ -179,7 +179,7 @@ class Ray:
 
     def __init__(self, machines, fatal=(), broken=False):
         self.machines, self.fatal, self.broken = machines, Counter(fatal), broken
-        self.living, self.asked = [], []
+        self.living, self.asked, self.kept = [], [], []
 
     def cluster_resources(self):
         return {"CPU": float(self.machines)}
@@ -195,7 +195,7 @@ class Ray:
             remote=lambda job: self.asked.append((id(actor), job)) or ("judge", id(actor), job)
         )
         self.living.append(id(actor))
-        self.kept = [*getattr(self, "kept", []), actor]  # so that no id comes twice
+        self.kept.append(actor)  # so that no id comes twice
         return actor
 
     def placed(self, actor):
