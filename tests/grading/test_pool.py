@@ -168,7 +168,10 @@ def test_without_ray_it_says_how_to_get_it(lab, monkeypatch):
 
 
 class Ray:
-    """A cluster of one-core machines, in a few lines.  The jobs in `fatal` take their machine with them, so many times."""
+    """A cluster of one-core machines, in a few lines.
+
+    The jobs in `fatal` take their actor with them, so many times, and its machine unless it `survives`.
+    """
 
     class exceptions:
         class RayError(Exception):
@@ -177,8 +180,8 @@ class Ray:
         class RayTaskError(RayError):
             cause = "it raised"
 
-    def __init__(self, machines, fatal=(), broken=False):
-        self.machines, self.fatal, self.broken = machines, Counter(fatal), broken
+    def __init__(self, machines, fatal=(), broken=False, survives=False):
+        self.machines, self.fatal, self.broken, self.survives = machines, Counter(fatal), broken, survives
         self.living, self.asked, self.kept = [], [], []
 
     def cluster_resources(self):
@@ -215,7 +218,7 @@ class Ray:
         if self.fatal[ref[2]]:
             self.fatal[ref[2]] -= 1
             self.living.remove(ref[1])
-            self.machines -= 1
+            self.machines -= not self.survives
             raise self.exceptions.RayError("gone")
         if ref[2] == "bad":
             raise self.exceptions.RayTaskError("bad")
@@ -247,6 +250,12 @@ def test_with_a_machine_lost_the_others_do_its_work(machines):
     answers = spread(ray, "abcdef")
     assert sorted(answers) == [(j, f"verdict on {j}", b"", "") for j in "abcdef"]
     assert Counter(j for _, j in ray.asked) == Counter("abcdefb")
+
+
+def test_where_only_the_actor_dies_another_takes_its_place():
+    ray = Ray(1, fatal="b", survives=True)
+    assert sorted(spread(ray, "abc")) == [(j, f"verdict on {j}", b"", "") for j in "abc"]
+    assert len(ray.kept) == 2
 
 
 def test_a_job_that_takes_two_machines_with_it_gets_a_sentence():
